@@ -1,0 +1,46 @@
+# make course   install, run every notebook, leave build/index.html
+# make test     install, run every test and check every notebook's numbers
+# make lab      install, open JupyterLab on notebooks/
+# make lock     refresh requirements.lock from pyproject.toml
+
+PYTHON ?= python3
+UV := .tools/bin/uv
+BIN := .venv/bin
+export UV_COMPILE_BYTECODE := 1
+export UV_PYTHON_DOWNLOADS := never
+export UV_PYTHON_PREFERENCE := only-system
+
+.PHONY: course test lab lock clean
+.DELETE_ON_ERROR:
+
+course: .venv/synced
+	$(BIN)/python course.py
+
+test: .venv/synced
+	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
+		--nbval-cell-timeout=240 --durations=5 notebooks
+
+lab: .venv/synced
+	$(BIN)/jupyter lab notebooks
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo 'd2lstyle needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 2; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# The stamp is younger than the lock exactly when .venv holds what the lock names.
+.venv/synced: requirements.lock pyproject.toml | $(UV)
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: $(UV)
+	$(UV) lock --upgrade
+	$(UV) export --quiet --all-groups --all-extras --no-emit-project --output-file requirements.lock
+	@! grep -n '://' requirements.lock || { echo 'requirements.lock names a host'; exit 1; }
+
+clean:
+	rm -rf build .venv .tools
