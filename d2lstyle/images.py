@@ -1,0 +1,162 @@
+"""Files <-> tensors, and the image contract: float32, RGB, [0, 1], shape (B, 3, H, W)."""
+
+import os
+import uuid
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+
+
+def read_image(path_or_file, size=None):
+    """Read one image file, as a person sees it: upright, over white, in colour.
+
+    EXIF orientation is applied, transparency is laid over white, grey, palette, CMYK and
+    16-bit images become RGB, and an animation gives its first frame.
+
+    Args:
+        path_or_file: a path, or a binary file object.
+        size: pixels of the longer side, or (height, width), or None for the file's own size.
+    Returns:
+        (1, 3, H, W), float32 in [0, 1].
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image, is cut short, or holds too many pixels.
+    """
+    name = _file_name(path_or_file)
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns from 90 megapixels on, where a laptop already runs out of memory.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path_or_file) as file:
+                pixels = _rgb_array(ImageOps.exif_transpose(file))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name}") from None
+    except IsADirectoryError:
+        raise ValueError(f"{name} is a folder, expected one image file") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{name} is too large to read: {error}") from None
+    except PermissionError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{name} is not an image that can be read (empty, another kind of file, or damaged)") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged data
+        raise ValueError(f"{name} is damaged or cut short: {error}") from None
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
+    return image if size is None else resize(image, size)
+
+
+def write_image(image, path):
+    """Write one image; the file appears whole or not at all.
+
+    Args:
+        image: (1, 3, H, W), float in [0, 1].
+        path: the file to write; its ending (.png, .jpg, .webp, ...) chooses the format.
+    Raises:
+        ValueError: not one image, or an ending that names no image format.
+        OSError: the file cannot be written there.
+    """
+    check_image(image)
+    if len(image) != 1:
+        raise ValueError(f"expected one image (1, 3, H, W), got a batch of {len(image)}: write image[i:i + 1]")
+    check_writable(path)
+    pixels = (image[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    path = Path(path)
+    part = _part(path)
+    try:
+        with open(part, "xb") as file:
+            Image.fromarray(pixels).save(file, format=_format(path), quality=95)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_writable(path):
+    """Raise now what `write_image` would raise after the work: OSError or ValueError, in one sentence."""
+    path = Path(path)
+    _format(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write in {path.parent}: {error.strerror}") from None
+
+
+def resize(image, size):
+    """Resample images with an antialiased bicubic filter.
+
+    Args:
+        image: (B, 3, H, W) in [0, 1].
+        size: pixels of the longer side (the shape is kept), or (height, width).
+    Returns:
+        (B, 3, h, w) in [0, 1]; the same tensor if it has that size already.
+    Raises:
+        ValueError: size is not a positive integer or a pair of them.
+    """
+    size = scaled_size(image.shape[-2:], size)
+    if size == tuple(image.shape[-2:]):
+        return image
+    return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def scaled_size(shape, size):
+    """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
+    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    if len(sizes) > 2 or not sizes or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sizes):
+        raise ValueError(f"expected size in pixels, a positive integer or (height, width), got {size!r}")
+    if len(sizes) == 2:
+        return sizes
+    return tuple(max(1, round(side * size / max(shape))) for side in shape)
+
+
+def check_image(image, name="image"):
+    """Raise TypeError or ValueError unless `image` is float, (B, 3, H, W), finite and in [0, 1]."""
+    if not isinstance(image, torch.Tensor):
+        raise TypeError(f"expected {name} as a tensor (B, 3, H, W), got {type(image).__name__}: see read_image")
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise ValueError(f"expected {name} of shape (B, 3, H, W), got {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"expected {name} as float in [0, 1], got {image.dtype}: divide by its largest value")
+    if not image.isfinite().all():
+        raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
+    low, high = image.min().item(), image.max().item()
+    if low < -1e-4 or high > 1 + 1e-4:
+        raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
+
+
+def _rgb_array(image):
+    """A PIL image of any mode -> (H, W, 3) float32 in [0, 1]."""
+    if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255
+        grey = np.asarray(image).astype(np.float32)
+        top = 1 if image.mode == "F" else 65535
+        return np.repeat((grey / top).clip(0, 1)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def _format(path):
+    ending = Path(path).suffix.lower()
+    image_format = Image.registered_extensions().get(ending)
+    if image_format not in Image.SAVE:
+        raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending or 'no ending'!r}")
+    return image_format
+
+
+def _part(path):
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+def _file_name(path_or_file):
+    if isinstance(path_or_file, (str, os.PathLike)):
+        return os.fspath(path_or_file)
+    return getattr(path_or_file, "name", "the file")

@@ -1,0 +1,69 @@
+"""Limited-memory BFGS for a batch of independent problems."""
+
+from collections import deque
+
+import torch
+
+FIRST_STEP = 0.03  # mean change of a variable in the first step, when no curvature is known yet
+MIN_CURVATURE = 1e-10
+
+
+class BatchLBFGS(torch.optim.Optimizer):
+    """L-BFGS without a line search in which each row of a tensor is a problem of its own.
+
+    torch.optim.LBFGS takes its dot products over all it is given, so the images of a batch would steer one another;
+    here a batch moves exactly as its images would alone. Nocedal and Wright, Numerical Optimization, algorithm 7.4.
+
+    Args:
+        z: (B, ...), the variable; its first axis counts the problems.
+        history: how many steps back the curvature is remembered; each costs two tensors of z's size.
+        first_step: mean absolute change in the first step.
+    """
+
+    def __init__(self, z, history=10, first_step=FIRST_STEP):
+        super().__init__([z], {})
+        self._z, self._first_step = z, first_step
+        self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
+        self._last = None
+
+    @torch.no_grad()
+    def step(self):
+        """Move `z` once, along its gradient in `z.grad`."""
+        z, gradient = self._z, self._z.grad
+        if self._last is not None:
+            self._remember(z - self._last[0], gradient - self._last[1])
+        self._last = z.clone(), gradient.clone()
+        z.sub_(self._newton_step(gradient))
+
+    def _remember(self, dz, dg):
+        curvature = _dot(dz, dg)
+        # A row whose curvature is not positive gets a weight of zero: for it, this pair does not exist.
+        usable = curvature > MIN_CURVATURE
+        self._pairs.append((dz, dg, torch.where(usable, 1 / curvature.where(usable, torch.ones_like(curvature)), 0)))
+
+    def _newton_step(self, gradient):
+        """The two-loop recursion: the inverse Hessian, as far as known, times the gradient."""
+        step, shares = gradient.clone(), []
+        for dz, dg, inverse in reversed(self._pairs):
+            share = inverse * _dot(dz, step)
+            step -= share * dg
+            shares.append(share)
+        step *= self._scale(gradient)
+        for (dz, dg, inverse), share in zip(self._pairs, reversed(shares)):
+            step += (share - inverse * _dot(dg, step)) * dz
+        return step
+
+    def _scale(self, gradient):
+        """Step over gradient: from each row's latest usable pair, else so that the mean change is the first step's."""
+        scale = self._first_step / (gradient.abs().mean(dim=_inner(gradient), keepdim=True) + 1e-20)
+        for _, dg, inverse in self._pairs:
+            scale = torch.where(inverse > 0, 1 / (inverse * _dot(dg, dg) + 1e-20), scale)
+        return scale
+
+
+def _inner(tensor):
+    return tuple(range(1, tensor.ndim))
+
+
+def _dot(a, b):
+    return (a * b).sum(dim=_inner(a), keepdim=True)

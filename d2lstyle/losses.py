@@ -1,0 +1,162 @@
+"""Gram matrices and the losses of style transfer, one value per image, in the conventions that texts use.
+
+    convention   style loss of one layer (N channels, M positions)      content loss
+    "gatys"      sum (G - A)^2 / (4 N^2 M^2)                            1/2 sum (F - P)^2
+    "d2l"        mean (G / NM - A / NM)^2      = 4 / N^2  x gatys       mean (F - P)^2
+    "cs231n"     sum  (G / NM - A / NM)^2      = 4        x gatys       sum (F - P)^2
+    "relative"   sum (G - A)^2 / sum A^2                                sum (F - P)^2 / sum P^2
+
+"gatys" is eq. 2 and 4 of Shinde and of Gatys et al. 2016; "d2l" is lecture 15 and its book; "cs231n" the Stanford
+exercise. "relative" is ours: the published terms over their value for an all-zero feature map. It has no unit, so one
+set of weights serves every network, layer and image size.
+"""
+
+import torch
+
+CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
+TINY = 1e-12  # keeps "relative" finite where a target is all zero
+
+
+def gram(features, weights=None):
+    """Channel correlations of a feature map, one matrix per image.
+
+    Args:
+        features: (B, C, H, W), any range.
+        weights: (B, 1, H, W) or (1, 1, H, W) non-negative position weights, or None for all positions alike.
+            They are rescaled to a mean of one, so weights of ones change nothing.
+    Returns:
+        (B, C, C), the raw sum over positions.
+    Raises:
+        ValueError: features are not four-dimensional, or the weights do not fit them or are all zero.
+
+    Shinde, eq. 1; Gatys et al. 2016, eq. 3. The normalisation lives in the loss.
+
+    >>> gram(torch.ones(2, 3, 4, 4))[0, 0, 0]
+    tensor(16.)
+    """
+    if features.ndim != 4:
+        raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
+    flat = features.flatten(2)
+    if weights is None:
+        return flat @ flat.transpose(1, 2)
+    weights = _checked_weights(weights, features).flatten(2)
+    return (flat * (weights / weights.mean(dim=2, keepdim=True))) @ flat.transpose(1, 2)
+
+
+def style_layer_loss(G, A, n_positions, convention="gatys"):
+    """How far a Gram matrix is from its target, in one layer.
+
+    Args:
+        G, A: (B, C, C) raw Grams of the image and of the style, over equally many positions; A may have B = 1.
+        n_positions: how many positions H * W both were summed over (M).
+        convention: see the table above.
+    Returns:
+        (B,)
+    Raises:
+        ValueError: shapes differ, or the convention is unknown.
+
+    Shinde, eq. 2; Gatys et al. 2016, eq. 4.
+
+    >>> style_layer_loss(torch.full((1, 1, 1), 3.), torch.ones(1, 1, 1), n_positions=1)
+    tensor([1.])
+    """
+    _check_convention(convention)
+    if G.ndim != 3 or G.shape[1:] != A.shape[1:] or A.shape[0] not in (1, G.shape[0]):
+        raise ValueError(f"expected two Grams (B, C, C) of one shape, got {tuple(G.shape)} and {tuple(A.shape)}")
+    error = (G - A).square().sum(dim=(1, 2))
+    if convention == "relative":
+        return error / (A.square().sum(dim=(1, 2)) + TINY)
+    n_channels = G.shape[1]
+    mean_square = error / (n_channels * n_positions) ** 2
+    return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]
+
+
+def style_loss(grams, targets, n_positions, layer_weights=None, convention="gatys"):
+    """The weighted sum of the layers' style losses.
+
+    Args:
+        grams, targets: {layer: (B, C, C)} raw Grams.
+        n_positions: {layer: H * W}.
+        layer_weights: {layer: w_l}, or None for ones.
+        convention: see the table above.
+    Returns:
+        (B,)
+    Raises:
+        ValueError: the dicts name different layers.
+
+    Shinde, eq. 3; Gatys et al. 2016, eq. 5.
+    """
+    for name, given in (("targets", targets), ("n_positions", n_positions), ("layer_weights", layer_weights or grams)):
+        if set(given) != set(grams):
+            raise ValueError(f"expected {name} for the layers {sorted(grams)}, got {sorted(given)}")
+    return sum(
+        (layer_weights[layer] if layer_weights else 1)
+        * style_layer_loss(grams[layer], targets[layer], n_positions[layer], convention)
+        for layer in grams
+    )
+
+
+def content_loss(F, P, convention="gatys"):
+    """How far the features of the image are from those of the content.
+
+    Args:
+        F, P: (B, C, H, W) features of the image and of the content; P may have B = 1.
+        convention: see the table above.
+    Returns:
+        (B,)
+    Raises:
+        ValueError: shapes differ, or the convention is unknown.
+
+    Shinde, eq. 4; Gatys et al. 2016, eq. 1.
+
+    >>> content_loss(torch.full((1, 1, 1, 2), 2.), torch.zeros(1, 1, 1, 2))
+    tensor([4.])
+    """
+    _check_convention(convention)
+    if F.ndim != 4 or F.shape[1:] != P.shape[1:] or P.shape[0] not in (1, F.shape[0]):
+        raise ValueError(f"expected two feature maps (B, C, H, W) of one shape, got {tuple(F.shape)} and {tuple(P.shape)}")
+    error = (F - P).square().sum(dim=(1, 2, 3))
+    if convention == "relative":
+        return error / (P.square().sum(dim=(1, 2, 3)) + TINY)
+    return {"gatys": error / 2, "cs231n": error, "d2l": error / F[0].numel()}[convention]
+
+
+def total_variation(images, convention="lecture"):
+    """How much neighbouring pixels differ: large for noise, small for smooth images.
+
+    Args:
+        images: (B, C, H, W), any range.
+        convention: "lecture", sum of absolute differences (lecture 15, slide "noise loss"); "d2l", half of
+            the two directions' mean absolute differences, free of the image's size; "cs231n", sum of squares.
+    Returns:
+        (B,)
+    Raises:
+        ValueError: images are not four-dimensional, or the convention is unknown.
+
+    >>> total_variation(torch.tensor([[[[0., 1.], [1., 0.]]]]))
+    tensor([4.])
+    """
+    if images.ndim != 4:
+        raise ValueError(f"expected images (B, C, H, W), got {tuple(images.shape)}")
+    down, across = images.diff(dim=2).flatten(1), images.diff(dim=3).flatten(1)
+    if convention == "lecture":
+        return down.abs().sum(1) + across.abs().sum(1)
+    if convention == "d2l":
+        return (down.abs().sum(1) / max(down.shape[1], 1) + across.abs().sum(1) / max(across.shape[1], 1)) / 2
+    if convention == "cs231n":
+        return down.square().sum(1) + across.square().sum(1)
+    raise ValueError(f"expected convention 'lecture', 'd2l' or 'cs231n', got {convention!r}")
+
+
+def _check_convention(convention):
+    if convention not in CONVENTIONS:
+        raise ValueError(f"expected a convention among {', '.join(CONVENTIONS)}, got {convention!r}")
+
+
+def _checked_weights(weights, features):
+    batch, _, height, width = features.shape
+    if weights.shape[1:] != (1, height, width) or weights.shape[0] not in (1, batch):
+        raise ValueError(f"expected weights ({batch}, 1, {height}, {width}), got {tuple(weights.shape)}")
+    if (weights < 0).any() or (weights.flatten(1).sum(1) <= 0).any():
+        raise ValueError("expected non-negative position weights with a positive sum")
+    return weights

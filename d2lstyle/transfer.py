@@ -1,0 +1,373 @@
+"""Style transfer: an optimisation over pixels, through a frozen network.
+
+One run goes from coarse to fine. At each size the targets are taken once, then every step asks for the gradient of
+alpha * content + beta * style + tv (Shinde, eq. 5) with respect to the image, and an optimiser moves the image.
+"""
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from .backbones import MIN_SIDE, backbone
+from .errors import unknown_name
+from .images import check_image, resize, scaled_size
+from .lbfgs import BatchLBFGS
+from .losses import CONVENTIONS, content_loss, gram, style_layer_loss, total_variation
+
+# content, style and total-variation weight where the caller gives none
+DEFAULT_WEIGHTS = {"relative": (1, 10, 1), "gatys": (1, 1e6, 0.1), "d2l": (1, 1e4, 10), "cs231n": (1, 1e6, 0.1)}
+TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
+COARSEST_SIDE = 128
+SLACK = 0.2  # the sigmoid spans [-0.2, 1.2], so that black and white pixels keep a gradient
+ADAM_LR = 0.1
+
+
+@dataclass(frozen=True)
+class StyleStep:
+    """What a step of the optimisation reports; losses are means over the batch.
+
+    Attributes:
+        step, steps: this step, from 1, and how many there will be.
+        size: (height, width) in pixels of this stage.
+        seconds: since the run began.
+        losses: {"total", "content", "style", "tv", "content relu4_2", "style relu1_1", ...}; "total" is eq. 5, the
+            others are before their weights.
+        image: (B, 3, H, W) in [0, 1], the current image, for callbacks alone; None in a history.
+    """
+
+    step: int
+    steps: int
+    size: tuple
+    seconds: float
+    losses: dict
+    image: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class StyleResult:
+    """The outcome of `stylize`.
+
+    Attributes:
+        image: (B, 3, H, W) in [0, 1], on the CPU; for each image the best step of the last size.
+        history: list of StyleStep, one a step.
+        seconds: of the whole run.
+        interrupted: whether a KeyboardInterrupt ended it early.
+    """
+
+    image: torch.Tensor
+    history: list = field(repr=False)
+    seconds: float
+    interrupted: bool = False
+
+
+def stylize(
+    content,
+    style,
+    *,
+    style_weights=None,
+    content_weight=None,
+    style_weight=None,
+    tv_weight=None,
+    content_layers=None,
+    style_layers=None,
+    layer_weights=None,
+    style_scale=1.0,
+    convention="relative",
+    net=None,
+    sizes=None,
+    steps=100,
+    optimizer="lbfgs",
+    init="content",
+    preserve_color=False,
+    precision="auto",
+    seed=0,
+    device="auto",
+    callback=None,
+):
+    """Paint the content in the style.
+
+    Args:
+        content: (B, 3, H, W) in [0, 1]. A batch is B independent runs, equal to B calls.
+        style: (1, 3, H, W), or (B, 3, H, W) for a style to each content, or a list of such, to be mixed.
+        style_weights: proportions of a list's styles, any scale; None for equal parts. The Grams are mixed.
+        content_weight, style_weight, tv_weight: alpha, beta and the weight of total variation, none negative; None
+            for the convention's default.
+        content_layers, style_layers: layer names of the network, or None for its own choice.
+        layer_weights: {style layer: w_l}, or None for 1 / number of layers, as Gatys et al. do.
+        style_scale: longer side of the style over longer side of the content. Larger means larger strokes.
+        convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
+        net: a `Backbone`, or None for `backbone("auto")`.
+        sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
+        steps: in all, shared out with more at the coarse sizes, or a list with one number a size.
+        optimizer: "lbfgs" or "adam".
+        init: "content" or "noise".
+        preserve_color: keep the content's chroma, take its luma alone from the result.
+        precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
+            Image, Grams, losses and optimiser are always fp32.
+        seed: of the noise that init="noise" starts from.
+        device: as in `backbone`; only read where net is None.
+        callback: called with a StyleStep after each step. A KeyboardInterrupt, there or anywhere, ends the run.
+    Returns:
+        StyleResult.
+    Raises:
+        TypeError, ValueError: an argument is not as said above.
+        FloatingPointError: a loss became NaN or infinite.
+
+    Shinde, section 3.1; Gatys et al. 2016; lecture 15, "style transfer".
+    """
+    check_image(content, "content")
+    styles = _checked_styles(style, len(content))
+    _check_choices(convention=convention, optimizer=optimizer, init=init, precision=precision)
+    net = backbone("auto", device=device) if net is None else net
+    schedule = _schedule(content, sizes, steps)
+    objective = _Objective(
+        net=net,
+        content=content,
+        styles=styles,
+        proportions=_proportions(style_weights, len(styles)),
+        style_scale=style_scale,
+        weights=_term_weights(convention, content_weight, style_weight, tv_weight),
+        content_layers=_checked_layers(net, content_layers or net.content_layers),
+        style_layers=_checked_layers(net, style_layers or net.style_layers),
+        layer_weights=layer_weights,
+        convention=convention,
+        half=_half_precision(precision, net),
+    )
+    keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
+    run = _Run(objective, schedule, optimizer, callback, keep_color)
+    start = content if init == "content" else _noise(content, seed)
+    image, interrupted = run.all_sizes(start)
+    return StyleResult(keep_color(image.cpu()), run.history, time.perf_counter() - run.began, interrupted)
+
+
+class _Objective:
+    """The losses of an image at one size, with the targets they compare it to."""
+
+    def __init__(self, *, net, content, styles, proportions, style_scale, weights, content_layers, style_layers,
+                 layer_weights, convention, half):  # fmt: skip
+        self.net, self.content, self.styles, self.proportions = net, content, styles, proportions
+        self.style_scale, self.weights, self.convention, self.half = style_scale, weights, convention, half
+        self.content_layers, self.style_layers = content_layers, style_layers
+        self.layer_weights = layer_weights or {layer: 1 / len(style_layers) for layer in style_layers}
+        if set(self.layer_weights) != set(style_layers):
+            raise ValueError(f"expected layer_weights for {sorted(style_layers)}, got {sorted(self.layer_weights)}")
+        self.device = net.mean.device
+
+    @torch.no_grad()
+    def set_size(self, size):
+        """Take the targets anew for images of `size` (height, width)."""
+        features = self._features(resize(self.content.to(self.device), size))
+        self.content_targets = {layer: features[layer] for layer in self.content_layers}
+        self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
+        style_side = round(max(size) * self.style_scale)
+        grams = [self._mean_grams(resize(style.to(self.device), style_side)) for style in self.styles]
+        # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
+        self.style_targets = {
+            layer: self.n_positions[layer] * sum(part * each[layer] for part, each in zip(self.proportions, grams))
+            for layer in self.style_layers
+        }
+
+    def __call__(self, image):
+        """{term: (B,)}; "total" is the one to minimise."""
+        features = self._features(image)
+        losses = {}
+        for layer in self.content_layers:
+            losses[f"content {layer}"] = content_loss(features[layer], self.content_targets[layer], self.convention)
+        for layer in self.style_layers:
+            losses[f"style {layer}"] = style_layer_loss(
+                gram(features[layer]), self.style_targets[layer], self.n_positions[layer], self.convention
+            )
+        content = sum(losses[f"content {layer}"] for layer in self.content_layers) / len(self.content_layers)
+        style = sum(self.layer_weights[layer] * losses[f"style {layer}"] for layer in self.style_layers)
+        tv = total_variation(image, TV_CONVENTION[self.convention])
+        alpha, beta, gamma = self.weights
+        total = alpha * content + beta * style + gamma * tv
+        return {"total": total, "content": content, "style": style, "tv": tv, **losses}
+
+    def _mean_grams(self, style):
+        features = self._features(style)
+        return {layer: gram(features[layer]) / features[layer].shape[2:].numel() for layer in self.style_layers}
+
+    def _features(self, image):
+        layers = dict.fromkeys([*self.content_layers, *self.style_layers])
+        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
+        with autocast:
+            features = self.net(image, layers)
+        return {layer: activation.float() for layer, activation in features.items()}
+
+
+class _Run:
+    """One optimisation from coarse to fine, and what it has reached so far."""
+
+    def __init__(self, objective, schedule, optimizer, callback, keep_color):
+        self.objective, self.schedule, self.optimizer = objective, schedule, optimizer
+        self.callback, self.keep_color = callback, keep_color
+        self.steps = sum(steps for _, steps in schedule)
+        self.history, self.began = [], time.perf_counter()
+
+    def all_sizes(self, image):
+        """(best image at the final size, whether a KeyboardInterrupt cut the run short)."""
+        self.best = image.to(self.objective.device)
+        try:
+            for size, steps in self.schedule:
+                self._one_size(size, steps)
+            return self.best, False
+        except KeyboardInterrupt:
+            return resize(self.best, self.schedule[-1][0]), True
+
+    def _one_size(self, size, steps):
+        self.objective.set_size(size)
+        z = _to_unbounded(resize(self.best, size)).requires_grad_()
+        optimizer = BatchLBFGS(z) if self.optimizer == "lbfgs" else torch.optim.Adam([z], lr=ADAM_LR)
+        self.best_total = torch.full((len(z),), torch.inf, device=z.device)
+        self._evaluate(z)
+        for _ in range(steps):
+            optimizer.step()
+            losses = self._evaluate(z)
+            self._report(z, losses, size)
+
+    def _evaluate(self, z):
+        """Losses of the image at z; leaves their gradient in z.grad, and the image in `best` where it is the best."""
+        losses = self.objective(_to_image(z))
+        (z.grad,) = torch.autograd.grad(losses["total"].sum(), z)
+        total = losses["total"].detach()
+        self._check_finite(losses)
+        better = total < self.best_total
+        image = _to_image(z.detach()).clamp(0, 1)
+        if self.best.shape == image.shape and not better.all():
+            image = torch.where(better[:, None, None, None], image, self.best)
+        self.best, self.best_total = image, torch.minimum(total, self.best_total)
+        return losses
+
+    def _check_finite(self, losses):
+        if losses["total"].isfinite().all():
+            return
+        shown = ", ".join(f"{name} {losses[name].mean().item():.3g}" for name in ("content", "style", "tv"))
+        raise FloatingPointError(
+            f"the loss is not finite at step {len(self.history) + 1} of {self.steps} ({shown}): "
+            "lower style_weight or content_weight, or use precision='fp32'"
+        )
+
+    def _report(self, z, losses, size):
+        values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
+        step = StyleStep(
+            len(self.history) + 1, self.steps, size, time.perf_counter() - self.began, dict(zip(losses, values))
+        )
+        self.history.append(step)
+        if self.callback:
+            self.callback(replace(step, image=self.keep_color(_to_image(z.detach()).clamp(0, 1).cpu())))
+
+
+def _to_unbounded(image):
+    return torch.logit(((image + SLACK) / (1 + 2 * SLACK)).clamp(0.005, 0.995)).contiguous()
+
+
+def _to_image(z):
+    return torch.sigmoid(z) * (1 + 2 * SLACK) - SLACK
+
+
+def _noise(content, seed):
+    """The same noise for every image of a batch, so that a batch equals its images alone."""
+    noise = torch.rand(1, *content.shape[1:], generator=torch.Generator().manual_seed(seed))
+    return noise.expand_as(content)
+
+
+def _with_luma_of(image, content):
+    """The content plus the difference in luma (ITU-R BT.601): chroma stays what it was."""
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    content = resize(content.cpu(), tuple(image.shape[2:]))
+    return (content + ((image - content) * luma).sum(dim=1, keepdim=True)).clamp(0, 1)
+
+
+def _half_precision(precision, net):
+    """Whether the network runs in bf16. Depthwise convolutions lose by it on a CPU, dense ones gain up to five times."""
+    if precision != "auto":
+        return precision == "bf16"
+    device = net.mean.device.type
+    if device == "cuda":
+        return torch.cuda.get_device_capability(net.mean.device) >= (8, 0)
+    depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # from torch 2.10 or so on
+    return device == "cpu" and not depthwise and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def _schedule(content, sizes, steps):
+    """[((height, width), steps), ...] from coarse to fine."""
+    shape = tuple(content.shape[2:])
+    if sizes is None:
+        sides = [max(shape)]
+        while len(sides) < 3 and sides[0] // 2 >= COARSEST_SIDE and min(shape) * sides[0] // 2 >= 2 * MIN_SIDE * max(shape):
+            sides.insert(0, sides[0] // 2)
+        canvases = [*(scaled_size(shape, side) for side in sides[:-1]), shape]
+    else:
+        canvases = [scaled_size(shape, side) for side in ([sizes] if isinstance(sizes, int) else sizes)]
+    for canvas in canvases:
+        if min(canvas) < MIN_SIDE:
+            raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {canvas[0]} x {canvas[1]}")
+    counts = _shared_out(steps, len(canvases))
+    return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
+
+
+def _shared_out(steps, n_sizes):
+    """150 steps over three sizes are 67, 50 and 33: the coarse ones are cheap, and settle what is where."""
+    if n_sizes == 0:
+        raise ValueError("expected sizes in pixels, got an empty list")
+    if not isinstance(steps, int):
+        counts = list(steps)
+        if len(counts) != n_sizes or not all(isinstance(count, int) and count > 0 for count in counts):
+            raise ValueError(f"expected one positive number of steps for each of {n_sizes} sizes, got {steps!r}")
+        return counts
+    if steps < 1:
+        raise ValueError(f"expected at least one step, got {steps}")
+    shares = range(n_sizes + 1, 1, -1)
+    coarse = [steps * share // sum(shares) for share in shares][: n_sizes - 1]
+    return [*coarse, steps - sum(coarse)]
+
+
+def _checked_styles(style, batch):
+    styles = list(style) if isinstance(style, (list, tuple)) else [style]
+    if not styles:
+        raise ValueError("expected at least one style image, got an empty list")
+    for each in styles:
+        check_image(each, "style")
+        if len(each) not in (1, batch):
+            raise ValueError(f"expected one style, or one for each of {batch} contents, got {len(each)}")
+    return styles
+
+
+def _proportions(style_weights, n_styles):
+    weights = [1] * n_styles if style_weights is None else [float(weight) for weight in style_weights]
+    if len(weights) != n_styles:
+        raise ValueError(f"expected a weight for each of {n_styles} styles, got {len(weights)}")
+    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+        raise ValueError(f"expected style weights, none negative and not all zero, got {weights}")
+    return [weight / sum(weights) for weight in weights]
+
+
+def _term_weights(convention, *given):
+    weights = [default if weight is None else weight for weight, default in zip(given, DEFAULT_WEIGHTS[convention])]
+    for name, weight in zip(("content_weight", "style_weight", "tv_weight"), weights):
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"expected {name} of zero or more, got {weight}")
+    return weights
+
+
+def _checked_layers(net, layers):
+    for layer in layers:
+        if layer not in net.layers:
+            raise unknown_name(f"layer of {net.name}", layer, net.layers)
+    return list(layers)
+
+
+def _check_choices(**given):
+    choices = {
+        "convention": CONVENTIONS,
+        "optimizer": ("lbfgs", "adam"),
+        "init": ("content", "noise"),
+        "precision": ("auto", "fp32", "bf16"),
+    }
+    for name, value in given.items():
+        if value not in choices[name]:
+            raise unknown_name(name, value, list(choices[name]))
