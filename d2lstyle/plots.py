@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import torch
 
-WIDTH = 8  # inches: what fits a notebook page and a slide
+WIDTH, MAX_HEIGHT = 8, 4  # inches: what fits a notebook page and a slide
 DPI = 110
 TERM_COLORS = {"total": "0.25", "content": "tab:blue", "style": "tab:orange", "tv": "tab:green"}
 
@@ -18,7 +18,7 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
         row_titles: one a row, set beside it.
         title: of the whole figure.
     Returns:
-        matplotlib Figure, 8 inches wide.
+        matplotlib Figure, 8 inches wide and at most 4 high.
     Raises:
         ValueError: there are not as many titles as pictures.
     """
@@ -105,7 +105,8 @@ def show_matrices(matrices, titles, title=None):
 
 
 def _figure(height, rows, columns):
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), dpi=DPI, squeeze=False, layout="constrained")
+    size = (WIDTH, min(height, MAX_HEIGHT))
+    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=DPI, squeeze=False, layout="constrained")
     plt.close(figure)  # else a notebook shows it twice
     return figure, axes
 
