@@ -1,6 +1,7 @@
 # make course   install, run every notebook, leave build/index.html
 # make test     install, run every test and check every notebook's numbers
 # make lab      install, open JupyterLab on notebooks/
+# make figures  draw the README's pictures anew
 # make lock     refresh requirements.lock from pyproject.toml
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_PREFERENCE := only-system
 
-.PHONY: course test lab lock clean
+.PHONY: course test lab figures lock clean
 .DELETE_ON_ERROR:
 
 course: .venv/synced
@@ -23,6 +24,9 @@ test: .venv/synced
 
 lab: .venv/synced
 	$(BIN)/jupyter lab notebooks
+
+figures: .venv/synced
+	$(BIN)/python notebooks/figures/make_figures.py
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
