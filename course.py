@@ -2,6 +2,7 @@
 
     python course.py            # all notebooks, top to bottom
     python course.py 03         # those with "03" in their name; the other cards stay as they were
+    python course.py --refresh  # also store the new outputs in the notebooks themselves, for committing
 """
 
 import argparse
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parent
 TITLE = "Image augmentation, fine-tuning and style transfer"
 LEAD = "The chapters of the course, run from top to bottom on this computer. Every page can be read offline."
 IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class Prose(IPythonRenderer):
@@ -124,9 +126,20 @@ def save(notebook, source, out):
     page, _ = exporter.from_notebook_node(notebook, resources)
     write(out / f"{source.stem}.ipynb", nbformat.writes(notebook))
     write(out / f"{source.stem}.html", page)
-    if image := first_image(notebook):
-        mime, data = image
-        write(out / f"{source.stem}.{IMAGES[mime]}", base64.b64decode(data))
+    if picture := thumbnail(notebook, source.parent):
+        ending, data = picture
+        write(out / f"{source.stem}.{ending}", data)
+
+
+def refresh(notebook, source):
+    """Store the outputs in the notebook itself, without what only this run knows: timings and progress bars."""
+    del notebook.metadata["course"]
+    notebook.metadata["language_info"] = {"name": "python"}  # no version: it differs by machine
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    write(source, nbformat.writes(notebook) + "\n")
 
 
 def title_of(notebook, default):
@@ -136,10 +149,13 @@ def title_of(notebook, default):
     return heading[1].strip() if heading else default
 
 
-def first_image(notebook):
-    """The MIME type and base64 text of the first image that a cell put out, or None."""
+def thumbnail(notebook, folder):
+    """The ending and bytes of the picture in the first cell, else of the first image that a cell put out, or None."""
+    linked = re.search(r"!\[[^\]]*\]\(([^)\s]+)\.(jpg|png)\)", notebook.cells[0].source)
+    if linked and (path := folder / f"{linked[1]}.{linked[2]}").is_file():
+        return linked[2], path.read_bytes()
     outputs = (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
-    return next(((mime, data[mime]) for data in outputs for mime in IMAGES if mime in data), None)
+    return next(((IMAGES[mime], base64.b64decode(data[mime])) for data in outputs for mime in IMAGES if mime in data), None)
 
 
 def card(name, out):
@@ -147,11 +163,11 @@ def card(name, out):
     notebook = nbformat.read(out / f"{name}.ipynb", as_version=4)
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     goals = re.findall(r"^[-*] .*(?:\n[ \t]+\S.*)*", first, re.MULTILINE)
-    image = first_image(notebook)
+    pictures = (f"{name}.{ending}" for ending in IMAGES.values())
     seconds, failed = notebook.metadata["course"]["seconds"], notebook.metadata["course"]["failed"]
     return {"name": name, "title": title_of(notebook, name), "goals": to_html("\n".join(goals)), "failed": failed,
             "duration": f"ran in {seconds:.0f} s" if seconds < 60 else f"ran in {seconds / 60:.1f} min",
-            "thumbnail": image and f"{name}.{IMAGES[image[0]]}"}
+            "thumbnail": next((picture for picture in pictures if (out / picture).exists()), None)}
 
 
 def write_index(names, out):
@@ -183,6 +199,7 @@ def main():
     parser.add_argument("part", nargs="?", default="", help="run only the notebooks with this in their name")
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="folder of the notebooks")
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="folder of the pages")
+    parser.add_argument("--refresh", action="store_true", help="store the outputs in the notebooks, too")
     parser.add_argument("--timeout", type=int, default=900, help="seconds that one cell may take")
     options = parser.parse_args()
     everything = sorted(options.notebooks.resolve().glob("[0-9]*.ipynb"))
@@ -197,6 +214,8 @@ def main():
         save(notebook, path, options.out)
         result = notebook.metadata["course"]
         failures += result["failed"] is not None
+        if options.refresh and not result["failed"]:
+            refresh(notebook, path)
         show(f"failed in {result['failed']}" if result["failed"] else f"done in {result['seconds']:.0f} s", end=True)
     write_index([path.stem for path in everything], options.out)
     print(f"{len(chosen) - failures} of {len(chosen)} ran; open {options.out / 'index.html'}")
