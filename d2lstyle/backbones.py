@@ -45,6 +45,7 @@ class Backbone(nn.Module):
         self.register_buffer("mean", torch.tensor(recipe.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(recipe.std).view(3, 1, 1))
         self.layers = [layer for layer, _ in self._walk(self.model, torch.zeros(1, 3, MIN_SIDE, MIN_SIDE))]
+        self.eval()
 
     def forward(self, images, layers):
         """Features of a batch of images; nothing above the last layer asked for is computed.
@@ -89,7 +90,7 @@ class Backbone(nn.Module):
         return self.model(self._normalized(images))
 
     def _normalized(self, images):
-        return (images.to(self.mean.device) - self.mean) / self.std
+        return (images.to(self.mean) - self.mean) / self.std
 
     def _check(self, images):
         if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
@@ -110,9 +111,10 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
     Returns:
         Backbone, frozen, in evaluation mode.
     Raises:
-        ValueError: an unknown name, or a file that does not fit the network.
+        ValueError: an unknown name, a file that does not fit the network, or a device that this computer lacks.
         ConnectionError: the weights are neither on this computer nor within reach; the text says what to do.
     """
+    device = best_device(device)
     if name == "auto":
         name = _auto_name()
     if name not in RECIPES:
@@ -128,13 +130,16 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
         state = recipe.state(name) if weights == "imagenet" else _state_from_file(weights)
         _fill(model, state, name, weights)
     net = Backbone(name, model, recipe)
-    return net.to(best_device(device), memory_format=torch.channels_last)
+    return net.to(device, memory_format=torch.channels_last)
 
 
 def best_device(device="auto"):
-    """A torch.device: "auto" is cuda, then mps, then cpu, the first that this computer has."""
+    """A torch.device: "auto" is cuda, then mps, then cpu, the first that this computer has; else a ValueError."""
     if device != "auto":
-        return torch.device(device)
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError):  # each kind of device has its own way to say no
+            raise ValueError(f"expected a device that this computer has (auto, cpu, ...), got {str(device)!r}") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -147,7 +152,7 @@ def _auto_name():
         name, why = "vgg19", f"its ImageNet weights are in {file}"
     else:
         name, why = "efficientnet_lite0", "its ImageNet weights are embedded, and VGG-19's are not on this computer"
-    print(f"d2lstyle: backbone {name}, because {why}", file=sys.stderr)
+    print(f"using backbone {name}: {why}", file=sys.stderr)
     return name
 
 
@@ -239,9 +244,11 @@ def _cached_file(name):
 def _torchvision_state(name):
     """From torch's cache, else downloaded; the file name holds the start of its sha256, which is checked."""
     weights, file = _torchvision_weights(name), _cached_file(name)
+    if file.exists():
+        return _state_from_file(file)
     try:
         return torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter: the sha256 is another
         raise ConnectionError(
             f"the ImageNet weights of {name} are not on this computer and could not be downloaded ({error}). "
             f"Put {file.name} into {file.parent}, or give its path as weights=, "
@@ -306,13 +313,14 @@ def _state_from_file(path):
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file of weights {path}") from None
-    except Exception as error:  # torch.load raises many kinds for a file that is no state dict
-        raise ValueError(f"{path} is not a file of weights that can be read: {str(error).splitlines()[0]}") from None
+    except Exception:  # torch.load raises many kinds, and its texts advise to load the file unsafely
+        raise ValueError(f"{path} is damaged, or not a state dict: a file of tensors by name and of nothing else") from None
 
 
 def _fill(model, state, name, weights):
     try:
         model.load_state_dict(state, assign=True)
+        model.float()  # a file may hold half precision
     except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(f"{weights} does not hold the weights of {name}: {str(error).splitlines()[-1].strip()}") from None
 

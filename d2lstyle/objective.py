@@ -63,7 +63,7 @@ class Objective:
         autocast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
         with autocast:
             features = self.net(image, layers)
-        return {layer: activation.float() for layer, activation in features.items()}
+        return {layer: activation.to(image.dtype) for layer, activation in features.items()}
 
 
 def runs_in_bf16(precision, net):

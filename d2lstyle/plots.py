@@ -20,14 +20,16 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     Returns:
         matplotlib Figure, 8 inches wide and at most 4 high.
     Raises:
-        ValueError: there are not as many titles as pictures.
+        ValueError: there is no picture, or there are not as many titles as pictures.
     """
     images = list(images.split(1)) if isinstance(images, torch.Tensor) else list(images)
+    if all(image is None for image in images):
+        raise ValueError("expected at least one picture, got none")
     columns = columns or min(len(images), 4)
     rows = -(-len(images) // columns)
     titles = [""] * len(images) if titles is None else list(titles)
-    if len(titles) != len(images):
-        raise ValueError(f"expected {len(images)} titles, got {len(titles)}")
+    _check_titles(titles, len(images))
+    _check_titles(row_titles or [""] * rows, rows)
     # a row is as high as its flattest width allows, so that no paper is left white
     shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
     height = rows * (WIDTH / columns * max(shapes) + (0.28 if any(titles) else 0.05)) + (0.35 if title else 0)
@@ -92,16 +94,22 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
 
 
 def show_matrices(matrices, titles, title=None):
-    """Matrices (Grams) as colour maps side by side, each in its own colours; `tensor` is (C, C)."""
+    """Matrices (Grams) as colour maps side by side, each in its own colours and under its title; `tensor` is (C, C)."""
+    _check_titles(titles, len(matrices))
     figure, axes = _figure(WIDTH / len(matrices) * 0.85 + (0.7 if title else 0.4), 1, len(matrices))
     for axis, matrix, text in zip(axes.flat, matrices, titles):
-        drawn = axis.imshow(matrix.detach().cpu(), cmap="magma", interpolation="nearest")
+        drawn = axis.imshow(matrix.detach().cpu().numpy(), cmap="magma", interpolation="nearest")
         axis.set_title(text, fontsize=9)
         axis.set(xticks=[], yticks=[])
         figure.colorbar(drawn, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _check_titles(titles, wanted):
+    if len(titles) != wanted:
+        raise ValueError(f"expected {wanted} titles, got {len(titles)}")
 
 
 def _figure(height, rows, columns):
@@ -112,7 +120,7 @@ def _figure(height, rows, columns):
 
 
 def _picture(axis, image):
-    pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0)
+    pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
     if pixels.shape[2] == 1:
         axis.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
     else:

@@ -26,7 +26,8 @@ def coarse_to_fine(shape, sizes, steps):
             sides.insert(0, sides[0] // 2)
         canvases = [*(scaled_size(shape, side) for side in sides[:-1]), shape]
     else:
-        canvases = [scaled_size(shape, side) for side in ([sizes] if isinstance(sizes, int) else sizes)]
+        sides = sizes if isinstance(sizes, (list, tuple)) else [sizes]
+        canvases = [scaled_size(shape, side) for side in sides]
     for canvas in canvases:
         if min(canvas) < MIN_SIDE:
             raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {canvas[0]} x {canvas[1]}")
@@ -35,11 +36,11 @@ def coarse_to_fine(shape, sizes, steps):
 
 
 def _shared_out(steps, n_sizes):
-    """150 steps over three sizes are 67, 50 and 33: the coarse ones are cheap, and settle what is where."""
+    """150 steps over three sizes are 66, 50 and 34: the coarse ones are cheap, and settle what is where."""
     if n_sizes == 0:
         raise ValueError("expected sizes in pixels, got an empty list")
     if not isinstance(steps, int):
-        counts = list(steps)
+        counts = list(steps) if isinstance(steps, (list, tuple)) else []
         if len(counts) != n_sizes or not all(isinstance(count, int) and count > 0 for count in counts):
             raise ValueError(f"expected one positive number of steps for each of {n_sizes} sizes, got {steps!r}")
         return counts

@@ -62,6 +62,7 @@ class StyleResult:
     interrupted: bool = False
 
 
+@torch.enable_grad()  # a caller under no_grad has no graph in mind, this needs one
 def stylize(
     content,
     style,
@@ -118,6 +119,7 @@ def stylize(
     Shinde, section 3.1; Gatys et al. 2016; lecture 15, "style transfer".
     """
     check_image(content, "content")
+    content = content.detach().float()
     styles = _checked_styles(style, len(content))
     _check_choices(convention=convention, optimizer=optimizer, init=init, precision=precision)
     net = backbone("auto", device=device) if net is None else net
@@ -127,10 +129,10 @@ def stylize(
         content=content,
         styles=styles,
         proportions=_proportions(style_weights, len(styles)),
-        style_scale=style_scale,
+        style_scale=_checked_scale(style_scale),
         weights=_term_weights(net, convention, content_weight, style_weight, tv_weight),
-        content_layers=_checked_layers(net, content_layers or net.content_layers),
-        style_layers=_checked_layers(net, style_layers or net.style_layers),
+        content_layers=_checked_layers(net, net.content_layers if content_layers is None else content_layers),
+        style_layers=_checked_layers(net, net.style_layers if style_layers is None else style_layers),
         layer_weights=layer_weights,
         convention=convention,
         half=runs_in_bf16(precision, net),
@@ -233,7 +235,13 @@ def _checked_styles(style, batch):
         check_image(each, "style")
         if len(each) not in (1, batch):
             raise ValueError(f"expected one style, or one for each of {batch} contents, got {len(each)}")
-    return styles
+    return [each.detach().float() for each in styles]
+
+
+def _checked_scale(style_scale):
+    if not 0 < style_scale < float("inf"):
+        raise ValueError(f"expected style_scale above zero, got {style_scale}")
+    return style_scale
 
 
 def _proportions(style_weights, n_styles):
@@ -255,6 +263,8 @@ def _term_weights(net, convention, *given):
 
 
 def _checked_layers(net, layers):
+    if isinstance(layers, str) or not layers:
+        raise ValueError(f"expected a list of layers of {net.name}, got {layers!r}: None is the network's own choice")
     for layer in layers:
         if layer not in net.layers:
             raise unknown_name(f"layer of {net.name}", layer, net.layers)

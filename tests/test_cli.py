@@ -1,0 +1,154 @@
+"""The command, end to end, in this process; its refusals are in test_bad_input.py."""
+
+import os
+import sys
+
+import pytest
+import torch
+
+from d2lstyle import backbone, cli, progress, read_image, sample, stylize, write_image
+from d2lstyle.images import resize
+
+FAST = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--size", "48", "--steps", "2"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, photo, starry):
+    write_image(photo, tmp_path / "cat.png")
+    write_image(starry, tmp_path / "night.jpg")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder, monkeypatch, capsys):
+    """Run the command with these arguments; (exit status, standard output, standard error)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["d2lstyle", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return ended.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def test_two_files_give_a_picture(command, folder):
+    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    assert status == 0, err
+    assert out.startswith("out.png: 48 x 32 pixels in ") and out.endswith(" s with efficientnet_lite0\n")
+    assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg", "out.png"]
+    picture = read_image("out.png")
+    assert picture.shape == (1, 3, 32, 48) and not torch.allclose(picture, read_image("cat.png"), atol=0.05)
+    assert "2/2" in err and "48 x 32 px, loss" in err  # the progress bar
+
+
+def test_the_picture_is_that_of_the_function(command, net):
+    status, _, err = command(
+        "stylize", "cat.png", "night.jpg", "--output", "out.png", *FAST, "--style-weight", "40", "--content-weight", "2",
+        "--tv-weight", "3", "--style-scale", "1.5", "--optimizer", "adam", "--init", "noise", "--seed", "3",
+        "--precision", "fp32", "--preserve-color",
+    )  # fmt: skip
+    assert status == 0, err
+    expected = stylize(
+        read_image("cat.png"), read_image("night.jpg"), net=net, steps=2, style_weight=40, content_weight=2, tv_weight=3,
+        style_scale=1.5, optimizer="adam", init="noise", seed=3, precision="fp32", preserve_color=True,
+    ).image  # fmt: skip
+    assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-6
+
+
+def test_embedded_pictures_by_name(command):
+    status, _, err = command("stylize", "coffee", "starry", "-o", "out.png", *FAST)
+    assert status == 0, err
+    assert read_image("out.png").shape == resize(sample("coffee"), 48).shape
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_file_goes_before_an_embedded_picture_and_a_folder_does_not(command, folder, photo, is_file):
+    if is_file:
+        write_image(photo[..., :32], folder / "coffee.png")
+        os.rename(folder / "coffee.png", folder / "coffee")
+    else:
+        (folder / "coffee").mkdir()
+    status, out, err = command("stylize", "coffee", "night.jpg", "-o", "out.png", *FAST)
+    assert status == 0, err
+    assert ("48 x 48 pixels" in out) == is_file  # the embedded photo is 600 x 400
+
+
+def test_mix_is_the_proportion_of_each_style(command, mosaic):
+    both = ["stylize", "cat.png", "night.jpg", "tiles.png", *FAST]
+    write_image(mosaic, "tiles.png")
+    assert command(*both, "-o", "first.png", "--mix", "1", "--mix", "0")[0] == 0
+    assert command(*both, "-o", "equal.png")[0] == 0
+    assert command("stylize", "cat.png", "night.jpg", *FAST, "-o", "alone.png")[0] == 0
+    assert torch.equal(read_image("first.png"), read_image("alone.png"))
+    assert not torch.equal(read_image("equal.png"), read_image("alone.png"))
+
+
+def test_the_backbone_may_have_weights_of_its_own(command, folder):
+    torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
+    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST, "--backbone", "squeezenet1_1", "--weights", "mine.pth")
+    assert status == 0 and "with squeezenet1_1" in out, err
+
+
+def test_ctrl_c_keeps_the_picture_so_far(command, folder, monkeypatch):
+    def interrupting():
+        def callback(step):
+            if step.step == 2:
+                raise KeyboardInterrupt
+
+        return callback
+
+    monkeypatch.setattr(progress, "progress_bar", interrupting)
+    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST, "--steps", "9")
+    assert status == 0 and "stopped after 2 of 9 steps" in out, err
+    assert read_image("out.png").shape == (1, 3, 32, 48)
+
+
+def test_ctrl_c_before_there_is_a_picture(command, folder, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("d2lstyle.backbones.backbone", interrupt)
+    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    assert status == 130 and err.strip().splitlines()[-1] == "d2lstyle: stopped, nothing written"
+    assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg"]
+
+
+def test_an_error_of_our_own_is_not_hidden(folder, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("an assumption did not hold")
+
+    monkeypatch.setattr("d2lstyle.transfer.stylize", broken)
+    monkeypatch.setattr(sys, "argv", ["d2lstyle", "stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST])
+    with pytest.raises(RuntimeError, match="an assumption"):
+        cli.main()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")])
+def test_too_little_memory_is_one_sentence(command, monkeypatch, error):
+    def exhausted(*args, **options):
+        raise error
+
+    monkeypatch.setattr("d2lstyle.transfer.stylize", exhausted)
+    status, _, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    assert status == 2 and err == "d2lstyle: there is not enough memory: try a smaller --size\n"
+
+
+def test_fetch_says_where_the_weights_are(command, monkeypatch):
+    monkeypatch.setattr("d2lstyle.fetch.fetch_vgg16_hed", lambda: "some/folder/vgg16_hed.pth")
+    status, out, err = command("fetch", "vgg16-hed")
+    assert status == 0 and out == "some/folder/vgg16_hed.pth: use it with --backbone vgg16_hed\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["fetch", "--help"]])
+def test_help(command, arguments):
+    status, out, _ = command(*arguments)
+    assert status == 0 and "Usage" in out
+
+
+def test_progress_bar_counts_to_the_end(net, photo, starry, capsys):
+    stylize(photo, starry, net=net, steps=3, callback=progress.progress_bar("drawing"))
+    err = capsys.readouterr().err
+    assert "drawing" in err and "3/3" in err and "48 x 32 px, loss" in err

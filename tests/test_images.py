@@ -1,0 +1,166 @@
+"""Files to tensors and back."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d2lstyle import read_image, write_image
+from d2lstyle.images import check_image, check_writable, resize, scaled_size
+
+
+def random_image(height=20, width=30, seed=0):
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.PNG", "picture.bmp", "picture.tif", "with a space é.png"])
+def test_lossless_files_keep_every_pixel_to_half_a_step(tmp_path, name):
+    image = random_image()
+    write_image(image, tmp_path / name)
+    back = read_image(tmp_path / name)
+    assert back.shape == image.shape and back.dtype == torch.float32 and back.is_contiguous()
+    assert (back - image).abs().max() <= 1 / 255 / 2 + 1e-6
+
+
+def test_a_second_round_trip_changes_nothing(tmp_path):
+    write_image(random_image(), tmp_path / "a.png")
+    once = read_image(tmp_path / "a.png")
+    write_image(once, tmp_path / "b.png")
+    assert torch.equal(read_image(tmp_path / "b.png"), once)
+
+
+def test_pixels_are_those_that_pillow_reads(tmp_path):
+    write_image(random_image(), tmp_path / "a.png")
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    assert np.array_equal((read_image(tmp_path / "a.png")[0].permute(1, 2, 0) * 255).round().numpy(), pixels)
+
+
+@pytest.mark.parametrize("ending, kind", [("jpg", "JPEG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+def test_the_ending_chooses_the_format(tmp_path, ending, kind):
+    smooth = resize(random_image(4, 6), (40, 60))
+    write_image(smooth, tmp_path / f"a.{ending}")
+    with Image.open(tmp_path / f"a.{ending}") as file:
+        assert file.format == kind and file.size == (60, 40)
+    # JPEG halves the resolution of colour: the mean error stays below 4 of 255 steps on a smooth picture
+    assert (read_image(tmp_path / f"a.{ending}") - smooth).abs().mean() < 4 / 255
+
+
+def test_values_a_little_outside_are_clamped(tmp_path):
+    write_image(torch.tensor([-5e-5, 0.5, 1 + 5e-5]).view(1, 3, 1, 1), tmp_path / "a.png")
+    assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[0, 128, 255]]]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16])
+def test_an_image_in_a_graph_can_be_written(tmp_path, kind):
+    write_image(torch.ones(1, 3, 4, 4, dtype=kind, requires_grad=True), tmp_path / "a.png")
+    assert torch.equal(read_image(tmp_path / "a.png"), torch.ones(1, 3, 4, 4))
+
+
+def test_a_file_object_is_read(tmp_path):
+    write_image(random_image(), tmp_path / "a.png")
+    in_memory = io.BytesIO((tmp_path / "a.png").read_bytes())
+    assert torch.equal(read_image(in_memory), read_image(tmp_path / "a.png"))
+    with open(tmp_path / "a.png", "rb") as file:
+        assert torch.equal(read_image(file), read_image(str(tmp_path / "a.png")))
+
+
+def failing_save(image, file, **options):
+    file.write(b"half a picture")
+    raise OSError(28, "No space left on device")
+
+
+def interrupted_save(image, file, **options):
+    file.write(b"half a picture")
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("save, error", [(failing_save, OSError), (interrupted_save, KeyboardInterrupt)])
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_failing_write_leaves_what_was_there(tmp_path, monkeypatch, save, error, exists):
+    target = tmp_path / "a.png"
+    if exists:
+        write_image(random_image(), target)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(error):
+        write_image(random_image(seed=1), target)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    write_image(torch.zeros(1, 3, 4, 4), tmp_path / "a.png")
+    write_image(torch.ones(1, 3, 4, 4), tmp_path / "a.png")
+    assert os.listdir(tmp_path) == ["a.png"]
+    assert torch.equal(read_image(tmp_path / "a.png"), torch.ones(1, 3, 4, 4))
+
+
+def test_asking_whether_a_file_can_be_written_leaves_no_trace(tmp_path):
+    check_writable(tmp_path / "a.png")
+    assert os.listdir(tmp_path) == []
+
+
+# sizes
+
+
+@pytest.mark.parametrize(
+    "shape, size, expected",
+    [
+        ((20, 30), 60, (40, 60)),
+        ((30, 20), 60, (60, 40)),
+        ((20, 30), 15, (10, 15)),
+        ((20, 30), 30, (20, 30)),
+        ((1, 1000), 10, (1, 10)),  # a side never vanishes
+        ((20, 30), (7, 9), (7, 9)),
+        ((20, 30), [7, 9], (7, 9)),
+    ],
+)
+def test_scaled_size(shape, size, expected):
+    assert scaled_size(shape, size) == expected
+    assert resize(random_image(*shape), size).shape == (1, 3, *expected)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, "64", True, None, (), (12,), (0, 4), (4, -1), (4, 4, 4), (4, 2.0)])
+def test_other_sizes_are_refused(size):
+    with pytest.raises(ValueError, match="expected size in pixels"):
+        scaled_size((20, 30), size)
+
+
+def test_read_image_scales(tmp_path):
+    write_image(random_image(20, 30), tmp_path / "a.png")
+    whole = read_image(tmp_path / "a.png")
+    assert torch.equal(read_image(tmp_path / "a.png", size=12), resize(whole, 12))
+    assert read_image(tmp_path / "a.png", size=(9, 5)).shape == (1, 3, 9, 5)
+
+
+def test_resize_to_the_same_size_is_the_identity():
+    image = random_image()
+    assert resize(image, 30) is image and resize(image, (20, 30)) is image
+
+
+@pytest.mark.parametrize("size", [7, 12, 29, 31, 90, (64, 5)])
+def test_resize_keeps_the_range(size):
+    extreme = random_image().round()  # black and white pixels, where a bicubic filter overshoots
+    small = resize(extreme, size)
+    assert small.min() >= 0 and small.max() <= 1
+
+
+def test_resize_agrees_with_pillow():
+    image = random_image(40, 60)
+    channels = [Image.fromarray(plane.numpy()).resize((21, 14), Image.Resampling.BICUBIC) for plane in image[0]]
+    expected = torch.from_numpy(np.stack([np.asarray(channel) for channel in channels])).clamp(0, 1)
+    torch.testing.assert_close(resize(image, (14, 21))[0], expected, rtol=0, atol=1e-5)
+
+
+def test_resize_of_a_batch_equals_singles():
+    images = torch.cat([random_image(), random_image(seed=1)])
+    singles = torch.cat([resize(image, 17) for image in images.split(1)])
+    torch.testing.assert_close(resize(images, 17), singles, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (5, 3, 2, 9)])
+def test_an_image_within_the_contract_passes(shape):
+    check_image(torch.rand(shape))
+    check_image(torch.full(shape, 1 + 5e-5))  # rounding errors of a filter are no fault

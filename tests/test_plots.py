@@ -1,0 +1,111 @@
+"""Figures: their width, what is in them, and that pyplot keeps none open."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from d2lstyle import StyleStep
+from d2lstyle.plots import plot_curves, plot_history, show_images, show_matrices
+
+RED, BLUE = (torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 20, 30) for color in ([1.0, 0, 0], [0.0, 0, 1]))
+MASK = torch.eye(8).view(1, 1, 8, 8)
+
+
+def history(n=6):
+    def losses(k):
+        return {"total": 6 / k, "content": 1 / k, "style": 2 / k, "tv": 0.1, "style relu1_1": 3 / k}
+
+    return [StyleStep(k, n, (32, 48) if k < n / 2 else (64, 96), 0.1 * k, losses(k)) for k in range(1, n + 1)]
+
+
+def rendered(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return np.asarray(Image.open(file).convert("RGB")).reshape(-1, 3)
+
+
+def share(pixels, color):
+    return (pixels == color).all(axis=1).mean()
+
+
+FIGURES = {
+    "one picture": lambda: show_images([RED]),
+    "a row": lambda: show_images([RED, BLUE, RED, BLUE], titles=list("abcd"), title="four"),
+    "a batch": lambda: show_images(torch.cat([RED, BLUE])),
+    "two rows": lambda: show_images([RED, BLUE, None, RED], columns=2, row_titles=["up", "down"]),
+    "other shapes": lambda: show_images([RED, MASK, BLUE[..., :10]]),
+    "a history": lambda: plot_history(history()),
+    "other terms": lambda: plot_history(history(), terms=["style relu1_1"], title="one layer"),
+    "one step": lambda: plot_history(history(1)),
+    "curves": lambda: plot_curves({"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", logarithmic=True),
+    "matrices": lambda: show_matrices([torch.eye(4), torch.rand(8, 8)], ["a", "b"], title="Grams"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_fit_a_page_and_are_not_blank(name):
+    plt.close("all")
+    figure = FIGURES[name]()
+    width, height = figure.get_size_inches()
+    assert width == 8 and 0.5 < height < 8
+    assert plt.get_fignums() == []  # else a notebook shows it twice
+    pixels = rendered(figure)
+    assert 0.001 < 1 - share(pixels, (255, 255, 255))
+
+
+@pytest.mark.parametrize("name", ["a row", "a history", "curves", "matrices"])
+def test_usual_figures_are_at_most_four_inches_high(name):
+    assert FIGURES[name]().get_size_inches()[1] <= 4
+
+
+def test_pictures_are_shown_in_their_colours():
+    pixels = rendered(show_images([RED, BLUE]))
+    assert share(pixels, (255, 0, 0)) == pytest.approx(share(pixels, (0, 0, 255)), rel=0.05)
+    assert share(pixels, (255, 0, 0)) > 0.4
+
+
+def test_none_leaves_its_place_empty():
+    pixels = rendered(show_images([RED, None, BLUE]))
+    assert share(pixels, (255, 255, 255)) > 0.25 and share(pixels, (255, 0, 0)) > 0.25
+
+
+def test_history_draws_every_term_and_each_change_of_size():
+    (axis,) = plot_history(history(), terms=("total", "tv")).axes
+    curves = {line.get_label(): list(line.get_ydata()) for line in axis.lines if len(line.get_xdata()) == 6}
+    assert curves == {"total": [6 / k for k in range(1, 7)], "tv": [0.1] * 6}
+    assert [list(line.get_xdata()) for line in axis.lines if line.get_linestyle() == ":"] == [[2.5, 2.5]]
+    assert [text.get_text() for text in axis.texts] == ["96 x 64"] and axis.get_yscale() == "log"
+
+
+def test_curves_hold_their_numbers():
+    (axis,) = FIGURES["curves"]().axes
+    assert [(line.get_label(), list(line.get_ydata())) for line in axis.lines] == [("a", [3, 1, 2]), ("b", [2, 2])]
+    assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title(), axis.get_yscale()) == ("x", "y", "two", "log")
+
+
+def test_matrices_hold_their_numbers():
+    matrix = torch.arange(6.0).view(2, 3)
+    axis = show_matrices([matrix], ["a"]).axes[0]
+    assert np.array_equal(axis.images[0].get_array(), matrix.numpy()) and axis.get_title() == "a"
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: show_images([RED, BLUE], titles=["one"]), "expected 2 titles, got 1"),
+        (lambda: show_images([RED], titles=[]), "expected 1 titles, got 0"),
+        (lambda: show_images([RED, BLUE], columns=1, row_titles=["one"]), "expected 2 titles, got 1"),
+        (lambda: show_images([]), "at least one picture"),
+        (lambda: show_images([None, None]), "at least one picture"),
+        (lambda: show_matrices([torch.eye(2), torch.eye(2)], ["one"]), "expected 2 titles, got 1"),
+    ],
+)
+def test_bad_input_is_refused(call, text):
+    plt.close("all")
+    with pytest.raises(ValueError, match=text):
+        call()
+    assert plt.get_fignums() == []

@@ -1,0 +1,389 @@
+"""Style transfer on pictures of 32 to 64 pixels, with the embedded network."""
+
+import copy
+
+import pytest
+import torch
+
+from d2lstyle import gram, read_image, sample, stylize, transfer, write_image
+from d2lstyle.images import resize
+from d2lstyle.objective import Objective, runs_in_bf16
+from d2lstyle.schedule import coarse_to_fine
+
+OPTIMIZERS = ["lbfgs", "adam"]
+
+
+def objective_at(size, net, content, styles, **changes):
+    """The objective that `stylize` would minimise with its defaults."""
+    settings = {
+        "net": net, "content": content, "styles": styles, "proportions": [1 / len(styles)] * len(styles),
+        "style_scale": 1.0, "weights": (1, net.style_weight, 2), "content_layers": net.content_layers,
+        "style_layers": net.style_layers, "layer_weights": None, "convention": "relative", "half": False,
+    }  # fmt: skip
+    objective = Objective(**settings | changes)
+    objective.set_size(size)
+    return objective
+
+
+class Watcher:
+    """A callback that keeps every step, and interrupts after one of them."""
+
+    def __init__(self, interrupt_at=None):
+        self.steps, self.interrupt_at = [], interrupt_at
+
+    def __call__(self, step):
+        self.steps.append(step)
+        if step.step == self.interrupt_at:
+            raise KeyboardInterrupt
+
+
+# the outcome
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_losses_fall(net, photo, starry, optimizer, init):
+    history = stylize(photo, starry, net=net, steps=15, optimizer=optimizer, init=init).history
+    assert history[-1].losses["total"] < history[0].losses["total"] / 2
+    assert history[-1].losses["style"] < history[0].losses["style"] / 2
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_result_and_callback(net, photo, starry, optimizer):
+    watcher = Watcher()
+    result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[2, 3], optimizer=optimizer, callback=watcher)
+    assert result.image.shape == (1, 3, 48, 72) and result.image.dtype == torch.float32
+    assert result.image.min() >= 0 and result.image.max() <= 1 and not result.image.requires_grad
+    assert not result.interrupted
+    assert [step.step for step in watcher.steps] == [1, 2, 3, 4, 5] and {step.steps for step in watcher.steps} == {5}
+    sizes = [(32, 48)] * 2 + [(48, 72)] * 3
+    assert [step.size for step in watcher.steps] == sizes
+    assert [tuple(step.image.shape) for step in watcher.steps] == [(1, 3, *size) for size in sizes]
+    assert all(step.image.min() >= 0 and step.image.max() <= 1 for step in watcher.steps)
+    layers = {f"content {layer}" for layer in net.content_layers} | {f"style {layer}" for layer in net.style_layers}
+    assert all(set(step.losses) == {"total", "content", "style", "tv"} | layers for step in watcher.steps)
+    times = [step.seconds for step in watcher.steps]
+    assert times == sorted(times) and times[0] > 0 and result.seconds >= times[-1]
+    # the history is the same steps without their images, which would fill the memory
+    assert [(step.step, step.size, step.losses) for step in result.history] == [
+        (step.step, step.size, step.losses) for step in watcher.steps
+    ]
+    assert all(step.image is None for step in result.history)
+
+
+def test_reported_losses_are_those_of_the_weighted_sum(net, photo, starry):
+    weights = {layer: 1 + i for i, layer in enumerate(net.style_layers)}
+    result = stylize(photo, starry, net=net, steps=2, content_weight=3, style_weight=5, tv_weight=7, layer_weights=weights)
+    losses = result.history[-1].losses
+    style = sum(weights[layer] * losses[f"style {layer}"] for layer in net.style_layers)
+    assert losses["style"] == pytest.approx(style, rel=1e-5)
+    assert losses["content"] == pytest.approx(losses[f"content {net.content_layers[0]}"], rel=1e-5)
+    assert losses["total"] == pytest.approx(3 * losses["content"] + 5 * losses["style"] + 7 * losses["tv"], rel=1e-5)
+
+
+def test_the_best_step_is_returned(net, photo, starry, monkeypatch):
+    monkeypatch.setattr(transfer, "ADAM_LR", 0.5)  # so large that the last step is not the best
+    watcher = Watcher()
+    result = stylize(photo, starry, net=net, steps=4, optimizer="adam", callback=watcher)
+    best = min(watcher.steps, key=lambda step: step.losses["total"])
+    assert best.step < 4 and torch.equal(result.image, best.image)
+    # clamping to [0, 1] may move the loss a little
+    again = objective_at((32, 48), net, photo, [starry])(result.image)["total"].item()
+    assert again == pytest.approx(best.losses["total"], rel=0.1)
+
+
+def test_sizes_before_the_last_are_not_among_the_best(net, photo, starry):
+    watcher = Watcher()
+    result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[15, 1], callback=watcher)
+    coarse, fine = watcher.steps[:15], watcher.steps[15:]
+    assert min(step.losses["total"] for step in coarse) < min(step.losses["total"] for step in fine)
+    best = min(fine, key=lambda step: step.losses["total"])
+    assert torch.equal(result.image, best.image)
+
+
+def test_each_image_of_a_batch_keeps_its_own_best_step(net, photo, starry, monkeypatch):
+    monkeypatch.setattr(transfer, "ADAM_LR", 0.5)
+    watcher, contents = Watcher(), torch.cat([photo, resize(sample("coffee", 48), (32, 48))])
+    options = {"net": net, "steps": 4, "optimizer": "adam"}
+    singles = [stylize(content, starry, **options).image for content in contents.split(1)]
+    batch = stylize(contents, starry, **options).image
+    last = stylize(contents, starry, callback=watcher, **options) and watcher.steps[-1].image
+    torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
+    assert ((batch - last).abs().flatten(1).max(1).values > 0.05).any()  # the last step would not do
+
+
+def test_a_content_that_no_step_improves_is_returned_itself(net, photo, monkeypatch):
+    monkeypatch.setattr(transfer, "ADAM_LR", 50.0)
+    result = stylize(photo, photo, net=net, steps=2, optimizer="adam", style_weight=0, tv_weight=0)
+    # only what the sigmoid cannot reach exactly is lost
+    torch.testing.assert_close(result.image, photo, rtol=0, atol=1e-5)
+
+
+def test_arguments_are_left_as_they_were(net, photo, starry):
+    content, style = photo.clone(), starry.clone()
+    result = stylize(content, style, net=net, steps=2, preserve_color=True)
+    result.image.zero_()
+    assert torch.equal(content, photo) and torch.equal(style, starry)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16])
+def test_other_float_types_are_taken_as_float32(net, photo, starry, kind):
+    result = stylize(photo.to(kind).requires_grad_(), starry.to(kind), net=net, steps=2)
+    assert result.image.dtype == torch.float32
+    expected = stylize(photo.to(kind).float(), starry.to(kind).float(), net=net, steps=2)
+    assert torch.equal(result.image, expected.image)
+
+
+def test_a_result_can_be_written_and_read(net, photo, starry, tmp_path):
+    image = stylize(photo, starry, net=net, steps=2).image
+    write_image(image, tmp_path / "a.png")
+    assert (read_image(tmp_path / "a.png") - image).abs().max() <= 1 / 255 / 2 + 1e-6
+
+
+# coarse to fine
+
+
+@pytest.mark.parametrize(
+    "shape, sizes, steps, expected",
+    [
+        ((64, 96), None, 10, [((64, 96), 10)]),
+        ((256, 256), None, 150, [((128, 128), 90), ((256, 256), 60)]),  # 3 : 2
+        ((512, 512), None, 150, [((128, 128), 66), ((256, 256), 50), ((512, 512), 34)]),  # 4 : 3 : 2
+        ((2048, 1024), None, 9, [((512, 256), 4), ((1024, 512), 3), ((2048, 1024), 2)]),  # three at most
+        ((128, 512), None, 5, [((64, 256), 3), ((128, 512), 2)]),  # the shorter side keeps 64
+        ((64, 512), None, 5, [((64, 512), 5)]),
+        ((301, 401), None, 5, [((150, 200), 3), ((301, 401), 2)]),  # its own size to the pixel
+        ((64, 96), 48, 7, [((32, 48), 7)]),
+        ((64, 96), [48], [7], [((32, 48), 7)]),
+        ((64, 96), [48, 96], 5, [((32, 48), 3), ((64, 96), 2)]),
+        ((64, 96), (48, 96), [2, 9], [((32, 48), 2), ((64, 96), 9)]),
+        ((64, 96), [96, 48], (1, 1), [((64, 96), 1), ((32, 48), 1)]),
+        ((64, 96), [48, 96, 192], 1, [((128, 192), 1)]),  # a size without a step is left out
+        ((64, 96), [48, 96, 192], 3, [((32, 48), 1), ((64, 96), 1), ((128, 192), 1)]),
+    ],
+)
+def test_schedule(shape, sizes, steps, expected):
+    assert coarse_to_fine(shape, sizes, steps) == expected
+
+
+# a batch, and several styles
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_a_batch_equals_single_runs(net, photo, starry, mosaic, optimizer, init):
+    contents = torch.cat([photo, resize(sample("coffee", 48), (32, 48))])
+    styles = torch.cat([starry, resize(mosaic, 48)])
+    options = {"net": net, "steps": 5, "optimizer": optimizer, "init": init}
+    batch = stylize(contents, styles, **options)
+    singles = [stylize(content, style, **options) for content, style in zip(contents.split(1), styles.split(1))]
+    # A convolution over two images sums in another order than over one: 1e-6 a step, which every step multiplies.
+    torch.testing.assert_close(batch.image, torch.cat([single.image for single in singles]), rtol=0, atol=2e-3)
+    means = [sum(step.losses["total"] for step in steps) / 2 for steps in zip(*(single.history for single in singles))]
+    assert [step.losses["total"] for step in batch.history] == pytest.approx(means, rel=1e-3)
+    assert (batch.image[0] - batch.image[1]).abs().max() > 0.1  # two results, not one twice
+
+
+def test_one_style_serves_a_batch(net, photo, starry):
+    contents = torch.cat([photo, photo.flip(3)])
+    batch = stylize(contents, starry, net=net, steps=3).image
+    repeated = stylize(contents, starry.expand(2, -1, -1, -1), net=net, steps=3).image
+    torch.testing.assert_close(batch, repeated, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_style_of_weight_zero_has_no_say(net, photo, starry, mosaic, index):
+    weights = [0, 0]
+    weights[index] = 1
+    mixed = stylize(photo, [starry, mosaic], style_weights=weights, net=net, steps=3).image
+    assert torch.equal(mixed, stylize(photo, [starry, mosaic][index], net=net, steps=3).image)
+
+
+@pytest.mark.parametrize("weights, same", [([1, 3], [0.25, 0.75]), ([2, 6], [1, 3]), ([5, 5], None)])
+def test_proportions_have_no_scale(net, photo, starry, mosaic, weights, same):
+    one, other = (
+        stylize(photo, [starry, mosaic], style_weights=given, net=net, steps=3).image for given in (weights, same)
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+def test_mixed_targets_are_the_mean_of_the_styles_grams(net, photo, starry, mosaic):
+    objective = objective_at((32, 48), net, photo, [starry, mosaic], proportions=[0.3, 0.7])
+    features = [net(resize(style, 48), net.style_layers) for style in (starry, mosaic)]
+    for layer in net.style_layers:
+        (a, b), positions = (each[layer] for each in features), net(photo, [layer])[layer].shape[2:].numel()
+        expected = 0.3 * gram(a) / a.shape[2:].numel() + 0.7 * gram(b) / b.shape[2:].numel()
+        torch.testing.assert_close(objective.style_targets[layer] / positions, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale, side", [(1.0, 48), (1.5, 72), (0.75, 36)])
+def test_style_scale_is_the_styles_size_over_the_contents(net, photo, mosaic, scale, side):
+    objective = objective_at((32, 48), net, photo, [mosaic], style_scale=scale)
+    layer = net.style_layers[0]
+    style = net(resize(mosaic, side), [layer])[layer]
+    expected = gram(style) / style.shape[2:].numel() * objective.n_positions[layer]
+    torch.testing.assert_close(objective.style_targets[layer], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_image_has_no_loss_to_itself(net, photo):
+    losses = objective_at((32, 48), net, photo, [photo])(photo)
+    assert losses["content"].item() == 0 and losses["style"].item() == pytest.approx(0, abs=1e-6)
+    assert losses["tv"].item() > 0
+
+
+# seeds and colours
+
+
+def test_same_seed_same_result(net, photo, starry):
+    def run(seed, init):
+        return stylize(photo, starry, net=net, steps=3, seed=seed, init=init).image
+
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = run(0, "noise")
+    assert torch.equal(torch.get_rng_state(), state)  # no global random numbers are used
+    assert torch.equal(first, run(0, "noise")) and not torch.allclose(first, run(1, "noise"), atol=0.05)
+    assert torch.equal(run(0, "content"), run(1, "content"))
+
+
+def test_noise_starts_far_from_the_content(net, photo, starry):
+    firsts = [stylize(photo, starry, net=net, steps=1, init=init).history[0].losses for init in ("content", "noise")]
+    assert firsts[1]["content"] > 3 * firsts[0]["content"]
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_preserve_color_keeps_the_chroma(net, photo, starry, init):
+    watcher = Watcher()
+    image = stylize(photo, starry, net=net, steps=5, init=init, preserve_color=True, callback=watcher).image
+    painted = stylize(photo, starry, net=net, steps=5, init=init).image
+
+    def luma_cb_cr(image):  # ITU-R BT.601
+        red, green, blue = image[0]
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        return luma, (blue - luma) / 1.772, (red - luma) / 1.402
+
+    for shown in (image, watcher.steps[-1].image):
+        unclipped = ((shown > 0) & (shown < 1)).all(dim=1)[0]
+        assert unclipped.float().mean() > 0.5
+        (luma, *chroma), (luma_before, *chroma_before) = luma_cb_cr(shown), luma_cb_cr(photo)
+        for after, before in zip(chroma, chroma_before):
+            torch.testing.assert_close(after[unclipped], before[unclipped], rtol=0, atol=1e-5)
+        assert (luma - luma_before).abs().mean() > 0.02
+    luma, *_ = luma_cb_cr(image)
+    unclipped = ((image > 0) & (image < 1)).all(dim=1)[0]
+    torch.testing.assert_close(luma[unclipped], luma_cb_cr(painted)[0][unclipped], rtol=0, atol=1e-5)
+
+
+# interruptions and losses that are no numbers
+
+
+def test_an_interrupted_run_returns_the_best_so_far(net, photo, starry):
+    watcher = Watcher(interrupt_at=3)
+    result = stylize(photo, starry, net=net, steps=6, callback=watcher)
+    assert result.interrupted and len(result.history) == len(watcher.steps) == 3
+    assert torch.equal(result.image, stylize(photo, starry, net=net, steps=3).image)
+
+
+def test_a_run_interrupted_at_a_coarse_size_has_the_final_size(net, photo, starry):
+    watcher = Watcher(interrupt_at=2)
+    result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[3, 3], callback=watcher)
+    assert result.interrupted and [step.size for step in result.history] == [(32, 48)] * 2
+    best = min(watcher.steps, key=lambda step: step.losses["total"]).image
+    assert torch.equal(result.image, resize(best, (48, 72)))
+
+
+def test_a_run_interrupted_before_its_first_step_returns_its_start(net, photo, starry, monkeypatch):
+    def interrupt(self, size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Objective, "set_size", interrupt)
+    result = stylize(photo, starry, net=net, steps=3)
+    assert result.interrupted and result.history == [] and torch.equal(result.image, photo)
+
+
+@pytest.mark.parametrize(
+    "weights, text",
+    [
+        ({"style_weight": 1e39}, r"not finite at step 1 of 4 \(content .*, style .*, tv .*\): lower style_weight"),
+        ({"content_weight": 1e39}, r"not finite at step 1 of 4 .*content_weight"),
+        ({"tv_weight": 1e39}, r"not finite at step 1 of 4 .*precision='fp32'"),
+    ],
+)
+def test_a_loss_that_overflows_is_an_error(net, photo, starry, weights, text):
+    watcher = Watcher()
+    with pytest.raises(FloatingPointError, match=text):
+        stylize(photo, starry, net=net, steps=4, init="noise", callback=watcher, **weights)
+    assert watcher.steps == []
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_loss_that_becomes_nan_is_an_error_at_its_step(net, photo, starry, monkeypatch, optimizer):
+    passes = []
+
+    def forward(images, layers, original=net.forward):
+        passes.append(1)
+        # content and style targets, the start, steps 1 and 2 come before the sixth pass
+        return {layer: value * (torch.nan if len(passes) > 5 else 1) for layer, value in original(images, layers).items()}
+
+    monkeypatch.setattr(net, "forward", forward)
+    watcher = Watcher()
+    with pytest.raises(FloatingPointError, match=r"step 3 of 4 \(content nan, style nan, tv [0-9.]+\)"):
+        stylize(photo, starry, net=net, steps=4, optimizer=optimizer, callback=watcher)
+    assert [step.step for step in watcher.steps] == [1, 2]
+
+
+# the objective
+
+
+@pytest.fixture(scope="module")
+def double_net(net):
+    return copy.deepcopy(net).double()
+
+
+@pytest.mark.parametrize(
+    "convention, weights", [("relative", (1, 25, 2)), ("gatys", (1, 1e3, 1)), ("d2l", (1, 1e3, 10)), ("cs231n", (5e-2, 500, 5e-2))]
+)
+def test_gradient_agrees_with_finite_differences(double_net, photo, starry, convention, weights):
+    objective = objective_at(
+        (32, 48), double_net, photo.double(), [starry.double()], convention=convention, weights=weights
+    )
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 32, 48, dtype=torch.float64, generator=generator, requires_grad=True)
+    (gradient,) = torch.autograd.grad(objective(image)["total"].sum(), image)
+    assert gradient.dtype == torch.float64
+    image, epsilon = image.detach(), 1e-7  # small, because ReLU6 has corners
+    for channel, row, column in [(0, 0, 0), (1, 15, 20), (2, 31, 47), (0, 16, 1), (1, 3, 40)]:
+        change = torch.zeros_like(image)
+        change[0, channel, row, column] = epsilon
+        with torch.no_grad():
+            slope = (objective(image + change)["total"] - objective(image - change)["total"]) / (2 * epsilon)
+        assert slope.item() == pytest.approx(gradient[0, channel, row, column].item(), rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("convention", ["gatys", "d2l", "cs231n"])
+def test_published_conventions_optimise_too(net, photo, starry, convention):
+    history = stylize(photo, starry, net=net, steps=8, convention=convention).history
+    assert min(step.losses["total"] for step in history) < history[0].losses["total"]
+
+
+def test_layers_asked_for_are_used(net, photo, starry):
+    history = stylize(photo, starry, net=net, steps=1, content_layers=["conv3_1"], style_layers=["relu1_1", "relu2_2"]).history
+    assert set(history[0].losses) == {"total", "content", "style", "tv", "content conv3_1", "style relu1_1", "style relu2_2"}
+
+
+def test_bf16_ends_near_fp32(net, photo, starry):
+    objective = objective_at((32, 48), net, photo, [starry])
+    start, single, half = (
+        objective(image)["total"].item()
+        for image in (photo, *(stylize(photo, starry, net=net, steps=40, precision=p).image for p in ("fp32", "bf16")))
+    )
+    assert half == pytest.approx(single, rel=0.05) and half < start / 3
+
+
+def test_bf16_is_really_used_where_asked(net, photo, starry):
+    single, half = (stylize(photo, starry, net=net, steps=1, precision=p).history[0].losses for p in ("fp32", "bf16"))
+    assert single != half and half["total"] == pytest.approx(single["total"], rel=0.05)
+
+
+def test_auto_precision_keeps_depthwise_networks_single_on_a_cpu(net):
+    assert runs_in_bf16("bf16", net) and not runs_in_bf16("fp32", net) and not runs_in_bf16("auto", net)
