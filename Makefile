@@ -18,7 +18,7 @@ course: .venv/synced
 	$(BIN)/python course.py
 
 test: .venv/synced
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
 		--nbval-cell-timeout=240 --durations=5 notebooks
 
