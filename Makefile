@@ -10,6 +10,7 @@ BIN := .venv/bin
 export UV_COMPILE_BYTECODE := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_PREFERENCE := only-system
+export UV_SYSTEM_CERTS := 1
 
 .PHONY: course test lab figures lock clean
 .DELETE_ON_ERROR:
