@@ -1,27 +1,31 @@
-"""d2lstyle: image augmentation, fine-tuning and neural style transfer, to teach with and to experiment on."""
+"""d2lstyle: image augmentation, fine-tuning and neural style transfer, to teach with and to experiment on.
 
-from .backbones import Backbone, backbone
-from .images import read_image, write_image
-from .losses import content_loss, gram, style_layer_loss, style_loss, total_variation
-from .samples import painting, painting_names, sample, sample_credits, sample_names
-from .transfer import StyleResult, StyleStep, stylize
+Names are loaded when they are first used: `import d2lstyle` takes no time, and the command answers at once.
+"""
 
-__all__ = [
-    "Backbone",
-    "StyleResult",
-    "StyleStep",
-    "backbone",
-    "content_loss",
-    "gram",
-    "painting",
-    "painting_names",
-    "read_image",
-    "sample",
-    "sample_credits",
-    "sample_names",
-    "style_layer_loss",
-    "style_loss",
-    "stylize",
-    "total_variation",
-    "write_image",
-]
+from importlib import import_module
+
+_ROOMS = {
+    "backbones": ("Backbone", "backbone"),
+    "images": ("read_image", "write_image"),
+    "losses": ("content_loss", "gram", "style_layer_loss", "style_loss", "total_variation"),
+    "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),
+    "transfer": ("StyleResult", "StyleStep", "stylize"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = sorted(_ROOM_OF)
+
+
+def __getattr__(name):
+    if name in _ROOM_OF:
+        return getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    try:
+        return import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":  # the room is there; something it needs is not
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__():
+    return [*__all__, *_ROOMS]

@@ -1,5 +1,6 @@
 """The `d2lstyle` command. Bad input ends in one sentence and exit status 2."""
 
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -59,13 +60,15 @@ def stylize(
     seed: Annotated[int, typer.Option(help="Of the noise that --init noise starts from.")] = 0,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE images."""
-    from . import transfer
-    from .backbones import backbone as load_backbone
     from .images import check_writable, resize, write_image
-    from .progress import progress_bar
 
     check_writable(output)  # before the work, not after it
     image, styles = resize(_picture(content), size), [_picture(each) for each in style]
+
+    from . import transfer  # after the files: what these load takes seconds, a misspelt name should not
+    from .backbones import backbone as load_backbone
+    from .progress import progress_bar
+
     net = load_backbone(backbone, device=device, weights=weights or "imagenet")
     result = transfer.stylize(
         image, styles, style_weights=mix, net=net, steps=steps, style_weight=style_weight, tv_weight=tv_weight,
@@ -89,6 +92,9 @@ def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-
 
 def main():
     """Run the command; what typer and the package raise becomes one sentence."""
+    # Beside another busy program, PyTorch's threads spin while they wait for one another and steps take ten times as
+    # long. OpenMP reads this when torch is loaded, which is why nothing above imports it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = app(standalone_mode=False)
     except typer.Abort:  # Ctrl-C before there was a picture, in older versions of typer

@@ -163,3 +163,17 @@ def test_losses_know_torch_alone():
 
 def test_plots_stay_out_of_the_core():
     assert {path.stem for path in MODULES if "plots" in imports(path)[1]} <= {"cli", "widgets"}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, d2lstyle, d2lstyle.cli; print(sorted({'torch', 'timm', 'matplotlib'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there():
+    import d2lstyle
+
+    assert [name for name in d2lstyle.__all__ if not hasattr(d2lstyle, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'stylise'"):
+        d2lstyle.stylise
