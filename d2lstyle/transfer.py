@@ -216,6 +216,8 @@ def _to_image(z):
 
 def _noise(content, seed):
     """The same noise for every image of a batch, so that a batch equals its images alone."""
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"expected a seed of at most 64 bits, got {seed}")
     noise = torch.rand(1, *content.shape[1:], generator=torch.Generator().manual_seed(seed))
     return noise.expand_as(content)
 

@@ -216,7 +216,7 @@ REFUSED = {
     "sizes: too small": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[16, 32], net=net), ValueError, "at least 32 x 32 pixels at every size, got 16 x 16"),
     "sizes: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=0, net=net), ValueError, "size in pixels, .* got 0"),
     "sizes: a fraction": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=32.5, net=net), ValueError, "size in pixels, .* got 32.5"),
-    "seed: too large": (lambda net, tmp: stylize(IMAGE, IMAGE, init="noise", seed=2**70, net=net), ValueError, "Overflow"),
+    "seed: too large": (lambda net, tmp: stylize(IMAGE, IMAGE, init="noise", seed=2**70, net=net), ValueError, "seed of at most 64 bits, got 11805"),
     "sample: unknown": (lambda net, tmp: sample("chna"), ValueError, "unknown photo 'chna': did you mean 'china'"),
     "painting: unknown": (lambda net, tmp: painting("stary"), ValueError, "unknown painting 'stary': did you mean 'starry'"),
 }  # fmt: skip
