@@ -36,11 +36,12 @@ def gram(features, weights=None):
     """
     if features.ndim != 4:
         raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
-    flat = features.flatten(2)
+    # One row a position: in memory that is how the networks' channels_last features lie, so nothing is copied.
+    rows = features.movedim(1, -1).flatten(1, 2)
     if weights is None:
-        return flat @ flat.transpose(1, 2)
-    weights = _checked_weights(weights, features).flatten(2)
-    return (flat * (weights / weights.mean(dim=2, keepdim=True))) @ flat.transpose(1, 2)
+        return rows.transpose(1, 2) @ rows
+    weights = _checked_weights(weights, features).flatten(2).transpose(1, 2)
+    return (rows * (weights / weights.mean(dim=1, keepdim=True))).transpose(1, 2) @ rows
 
 
 def style_layer_loss(G, A, n_positions, convention="gatys"):

@@ -1,0 +1,111 @@
+"""Seconds a step of `stylize`, of its peers, and of the bare convolutions on this machine.
+
+    python -m benchmarks.transfer --size 256 --rounds 5
+
+All run VGG-19 with the same random weights, five style layers and one content layer, interleaved in one process. The
+limit is the time of the network's convolutions alone, forward and the gradient of their input, in the best layout.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+
+import d2lstyle as ds
+
+from . import tutorial
+
+STYLE_LAYERS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
+CONTENT_LAYER = "conv4_2"
+WARM_UP, STEPS = 2, 4
+
+
+def main():
+    """Measure and print the table."""
+    options = _options()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    net = ds.backbone("vgg19", weights=None)
+    shape = (options.size, options.size)
+    content, style = (torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    entries = {
+        "d2lstyle, auto": lambda: our_step(net, content, style, "auto"),
+        "d2lstyle, fp32": lambda: our_step(net, content, style, "fp32"),
+        "PyTorch tutorial": lambda: seconds(tutorial.steps(net, content, style, CONTENT_LAYER, STYLE_LAYERS)),
+        "convolutions, bf16": lambda: convolutions(net, content, torch.bfloat16),
+        "convolutions, fp32": lambda: convolutions(net, content, torch.float32),
+    }
+    times = {name: [] for name in entries}
+    for _ in range(options.rounds):
+        for name, measure in entries.items():
+            times[name].append(measure())
+    print_table({name: statistics.median(each) for name, each in times.items()}, options)
+
+
+def our_step(net, content, style, precision):
+    """Median seconds between two steps of `stylize` at one size."""
+    run = ds.stylize(
+        content, style, net=net, sizes=[max(content.shape)], steps=WARM_UP + STEPS, precision=precision,
+        content_layers=[CONTENT_LAYER], style_layers=STYLE_LAYERS,
+    )  # fmt: skip
+    moments = [step.seconds for step in run.history[WARM_UP - 1 :]]
+    return statistics.median(after - before for before, after in zip(moments, moments[1:]))
+
+
+def seconds(step):
+    """Median seconds of a call, after warming up."""
+    durations = []
+    for _ in range(WARM_UP + STEPS):
+        began = time.perf_counter()
+        step()
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations[WARM_UP:])
+
+
+def convolutions(net, content, dtype):
+    """Seconds that the convolutions of one step take when nothing else is done."""
+    total = 0.0
+    features = net(content, [layer for layer in net.layers if layer.startswith(("conv", "relu", "pool"))])
+    image = {"": content, **features}
+    names = list(features)
+    for before, (name, module) in zip(["", *names], zip(names, net.model.features)):
+        if isinstance(module, torch.nn.Conv2d):
+            total += seconds(_convolution(module, image[before], dtype))
+        if name == STYLE_LAYERS[-1]:
+            return total
+
+
+def _convolution(module, x, dtype):
+    x = x.to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = module.weight.to(dtype).contiguous(memory_format=torch.channels_last)
+    gradient = torch.ones_like(F.conv2d(x, weight, padding=1))
+
+    def step():
+        y = F.conv2d(x, weight, padding=1)
+        torch.autograd.grad(y, x, gradient)
+
+    return step
+
+
+def print_table(medians, options):
+    """One row a program: seconds, and how many times as fast as the tutorial."""
+    print(f"{options.size} x {options.size}, {torch.get_num_threads()} threads, {options.rounds} rounds, "
+          f"torch {torch.__version__}, {platform.machine()}")  # fmt: skip
+    limit = medians["convolutions, bf16"]
+    print(f"{'':20} {'s / step':>9} {'speed / tutorial':>17} {'time / bf16 limit':>18}")
+    for name, median in medians.items():
+        print(f"{name:20} {median:9.4f} {medians['PyTorch tutorial'] / median:16.2f}x {median / limit:17.2f}x")
+
+
+def _options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=256, help="pixels of each side")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured, in turn")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; all by default")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
