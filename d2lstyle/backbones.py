@@ -156,23 +156,11 @@ def _auto_name():
     return name
 
 
-def _walk_vgg(model, x):
-    """Yield each layer's name and activation, from the pixels up; the reader may stop at any of them."""
-    stage, index = 1, 1
-    for module in model.features:
-        x = module(x)
-        if isinstance(module, nn.MaxPool2d):
-            yield f"pool{stage}", x
-            stage, index = stage + 1, 1
-        elif isinstance(module, nn.ReLU):
-            yield f"relu{stage}_{index}", x
-            index += 1
-        else:
-            yield f"conv{stage}_{index}", x
+def _walk_features(model, x):
+    """Yield each layer's name and activation, from the pixels up; the reader may stop at any of them.
 
-
-def _walk_squeezenet(model, x):
-    """As `_walk_vgg`; a fire module is one layer, its two halves' ReLUs joined."""
+    For VGG and SqueezeNet, which are chains. A fire module is one layer, its two halves' ReLUs joined.
+    """
     stage, index = 1, 1
     for module in model.features:
         x = module(x)
@@ -187,7 +175,7 @@ def _walk_squeezenet(model, x):
 
 
 def _walk_resnet(model, x):
-    """As `_walk_vgg`; conv and relu stand for the sum at the end of a residual block, before and after its ReLU."""
+    """As `_walk_features`; conv and relu stand for the sum at the end of a residual block, before and after its ReLU."""
     x = model.bn1(model.conv1(x))
     yield "conv1_1", x
     x = model.relu(x)
@@ -203,7 +191,7 @@ def _walk_resnet(model, x):
 
 
 def _walk_efficientnet(model, x):
-    """As `_walk_vgg`; the layers are each block's widest, after its expansion (ReLU6), which is what carries texture."""
+    """As `_walk_features`; the layers are each block's widest, after its expansion (ReLU6), which is what carries texture."""
     x = _batch_norm(model.bn1, model.conv_stem(x))
     yield "conv1_1", x
     x = model.bn1.act(x)
@@ -352,10 +340,10 @@ def _torchvision_recipe(name, walk, content_layers, style_layers, **more):
 
 
 RECIPES = {
-    "vgg19": _torchvision_recipe("vgg19", _walk_vgg, ("relu4_2",), VGG_STYLE, style_weight=6),
-    "vgg16": _torchvision_recipe("vgg16", _walk_vgg, ("relu4_2",), VGG_STYLE, style_weight=6),
+    "vgg19": _torchvision_recipe("vgg19", _walk_features, ("relu4_2",), VGG_STYLE, style_weight=6),
+    "vgg16": _torchvision_recipe("vgg16", _walk_features, ("relu4_2",), VGG_STYLE, style_weight=6),
     "squeezenet1_1": _torchvision_recipe(
-        "squeezenet1_1", _walk_squeezenet, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")
+        "squeezenet1_1", _walk_features, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")
     ),
     "resnet18": _torchvision_recipe("resnet18", _walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")),
     "efficientnet_lite0": _Recipe(
@@ -371,7 +359,7 @@ RECIPES = {
     "vgg16_hed": _Recipe(
         _hed_trunk,
         _hed_state,
-        _walk_vgg,
+        _walk_features,
         ("relu4_2",),
         VGG_STYLE,
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
