@@ -47,7 +47,7 @@ def main():
 def our_step(net, content, style, precision):
     """Median seconds between two steps of `stylize` at one size."""
     run = ds.stylize(
-        content, style, net=net, sizes=[max(content.shape)], steps=WARM_UP + STEPS, precision=precision,
+        content, style, net=net, sizes=[content.shape[2]], steps=WARM_UP + STEPS, precision=precision,
         content_layers=[CONTENT_LAYER], style_layers=STYLE_LAYERS,
     )  # fmt: skip
     moments = [step.seconds for step in run.history[WARM_UP - 1 :]]
@@ -66,15 +66,13 @@ def seconds(step):
 
 def convolutions(net, content, dtype):
     """Seconds that the convolutions of one step take when nothing else is done."""
-    total = 0.0
-    features = net(content, [layer for layer in net.layers if layer.startswith(("conv", "relu", "pool"))])
-    image = {"": content, **features}
-    names = list(features)
-    for before, (name, module) in zip(["", *names], zip(names, net.model.features)):
-        if isinstance(module, torch.nn.Conv2d):
-            total += seconds(_convolution(module, image[before], dtype))
-        if name == STYLE_LAYERS[-1]:
-            return total
+    names = net.layers[: net.layers.index(STYLE_LAYERS[-1]) + 1]
+    inputs = [content, *net(content, names).values()]  # what each module of the chain reads
+    return sum(
+        seconds(_convolution(module, x, dtype))
+        for module, x in zip(net.model.features, inputs[:-1])
+        if isinstance(module, torch.nn.Conv2d)
+    )
 
 
 def _convolution(module, x, dtype):

@@ -172,19 +172,18 @@ class _Run:
         for _ in range(steps):
             optimizer.step()
             losses = self._evaluate(z)
-            self._report(z, losses, size)
+            self._report(losses, size)
 
     def _evaluate(self, z):
         """Losses of the image at z; leaves their gradient in z.grad, and the image in `best` where it is the best."""
-        losses = self.objective(_to_image(z))
+        image = _to_image(z)
+        losses = self.objective(image)
         (z.grad,) = torch.autograd.grad(losses["total"].sum(), z)
-        total = losses["total"].detach()
         self._check_finite(losses)
+        total, self.current = losses["total"].detach(), image.detach().clamp(0, 1)
         better = total < self.best_total
-        image = _to_image(z.detach()).clamp(0, 1)
-        if self.best.shape == image.shape and not better.all():
-            image = torch.where(better[:, None, None, None], image, self.best)
-        self.best, self.best_total = image, torch.minimum(total, self.best_total)
+        self.best = self.current if better.all() else torch.where(better[:, None, None, None], self.current, self.best)
+        self.best_total = torch.minimum(total, self.best_total)
         return losses
 
     def _check_finite(self, losses):
@@ -196,14 +195,14 @@ class _Run:
             "lower style_weight or content_weight, or use precision='fp32'"
         )
 
-    def _report(self, z, losses, size):
+    def _report(self, losses, size):
         values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
         step = StyleStep(
             len(self.history) + 1, self.steps, size, time.perf_counter() - self.began, dict(zip(losses, values))
         )
         self.history.append(step)
         if self.callback:
-            self.callback(replace(step, image=self.keep_color(_to_image(z.detach()).clamp(0, 1).cpu())))
+            self.callback(replace(step, image=self.keep_color(self.current.cpu())))
 
 
 def _to_unbounded(image):
