@@ -35,6 +35,8 @@ class Backbone(nn.Module):
         classes: the ImageNet class names in the order of the scores; empty for a network without a classifier.
     """
 
+    overwrites, dtype = False, torch.float32  # whether activations do so with their input; see `prepare`
+
     def __init__(self, name, model, recipe):
         super().__init__()
         self.name, self._walk = name, recipe.walk
@@ -66,8 +68,9 @@ class Backbone(nn.Module):
         features = dict(missing)
         for layer, activation in self._walk(self.model, self._normalized(images)):
             if layer in missing:
-                features[layer] = activation
                 del missing[layer]
+                overwritten = self.overwrites and missing and layer.startswith("conv")
+                features[layer] = activation.clone() if overwritten else activation
             if not missing:
                 return features
 
@@ -90,7 +93,7 @@ class Backbone(nn.Module):
         return self.model(self._normalized(images))
 
     def _normalized(self, images):
-        return (images.to(self.mean) - self.mean) / self.std
+        return ((images.to(self.mean) - self.mean) / self.std).to(self.dtype)
 
     def _check(self, images):
         if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
@@ -194,7 +197,7 @@ def _walk_efficientnet(model, x):
     """As `_walk_features`; the layers are each block's widest, after its expansion (ReLU6), which is what carries texture."""
     x = _batch_norm(model.bn1, model.conv_stem(x))
     yield "conv1_1", x
-    x = model.bn1.act(x)
+    x = _activation(model.bn1)(x)
     yield "relu1_1", x
     x = model.blocks[0](x)
     for stage, blocks in enumerate(model.blocks[1:], start=2):
@@ -202,15 +205,21 @@ def _walk_efficientnet(model, x):
             shortcut = x
             x = _batch_norm(block.bn1, block.conv_pw(x))
             yield f"conv{stage}_{index}", x
-            x = block.bn1.act(x)
+            x = _activation(block.bn1)(x)
             yield f"relu{stage}_{index}", x
             x = block.bn3(block.conv_pwl(block.bn2(block.conv_dw(x))))
             x = x + shortcut if block.has_skip else x
 
 
 def _batch_norm(norm, x):
-    """timm's normalisation without the activation that it holds."""
+    """timm's normalisation without the activation that it holds; nothing where `prepare` has folded it away."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return x
     return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+
+
+def _activation(norm):
+    return norm.act if isinstance(norm, nn.BatchNorm2d) else norm
 
 
 def _without_inplace(model):

@@ -1,11 +1,10 @@
 """What style transfer minimises: the losses of an image, and the targets they compare it to."""
 
-from contextlib import nullcontext
-
 import torch
 
 from .images import resize
-from .losses import content_loss, gram, style_layer_loss, total_variation
+from .losses import content_loss, gram, gram_loss, total_variation
+from .prepare import prepared
 
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
 
@@ -14,9 +13,9 @@ class Objective:
     """The losses of an image at one size, with the targets they compare it to."""
 
     def __init__(self, *, net, content, styles, proportions, style_scale, weights, content_layers, style_layers,
-                 layer_weights, convention, half):  # fmt: skip
-        self.net, self.content, self.styles, self.proportions = net, content, styles, proportions
-        self.style_scale, self.weights, self.convention, self.half = style_scale, weights, convention, half
+                 layer_weights, convention, dtype):  # fmt: skip
+        self.net, self.content, self.styles, self.proportions = prepared(net, dtype), content, styles, proportions
+        self.style_scale, self.weights, self.convention = style_scale, weights, convention
         self.content_layers, self.style_layers = content_layers, style_layers
         self.layer_weights = layer_weights or {layer: 1 / len(style_layers) for layer in style_layers}
         if set(self.layer_weights) != set(style_layers):
@@ -27,7 +26,7 @@ class Objective:
     def set_size(self, size):
         """Take the targets anew for images of `size` (height, width)."""
         features = self._features(resize(self.content.to(self.device), size))
-        self.content_targets = {layer: features[layer] for layer in self.content_layers}
+        self.content_targets = {layer: features[layer].float() for layer in self.content_layers}
         self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
         style_side = round(max(size) * self.style_scale)
         grams = [self._mean_grams(resize(style.to(self.device), style_side)) for style in self.styles]
@@ -42,11 +41,9 @@ class Objective:
         features = self._features(image)
         losses = {}
         for layer in self.content_layers:
-            losses[f"content {layer}"] = content_loss(features[layer], self.content_targets[layer], self.convention)
+            losses[f"content {layer}"] = content_loss(features[layer].float(), self.content_targets[layer], self.convention)
         for layer in self.style_layers:
-            losses[f"style {layer}"] = style_layer_loss(
-                gram(features[layer]), self.style_targets[layer], self.n_positions[layer], self.convention
-            )
+            losses[f"style {layer}"] = gram_loss(features[layer], self.style_targets[layer], self.convention)
         content = sum(losses[f"content {layer}"] for layer in self.content_layers) / len(self.content_layers)
         style = sum(self.layer_weights[layer] * losses[f"style {layer}"] for layer in self.style_layers)
         tv = total_variation(image, TV_CONVENTION[self.convention])
@@ -56,14 +53,10 @@ class Objective:
 
     def _mean_grams(self, style):
         features = self._features(style)
-        return {layer: gram(features[layer]) / features[layer].shape[2:].numel() for layer in self.style_layers}
+        return {layer: gram(features[layer].float()) / features[layer].shape[2:].numel() for layer in self.style_layers}
 
     def _features(self, image):
-        layers = dict.fromkeys([*self.content_layers, *self.style_layers])
-        autocast = torch.autocast(self.device.type, torch.bfloat16) if self.half else nullcontext()
-        with autocast:
-            features = self.net(image, layers)
-        return {layer: activation.to(image.dtype) for layer, activation in features.items()}
+        return self.net(image, [*self.content_layers, *self.style_layers])
 
 
 def runs_in_bf16(precision, net):

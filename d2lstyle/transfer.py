@@ -135,7 +135,7 @@ def stylize(
         style_layers=_checked_layers(net, net.style_layers if style_layers is None else style_layers),
         layer_weights=layer_weights,
         convention=convention,
-        half=runs_in_bf16(precision, net),
+        dtype=torch.bfloat16 if runs_in_bf16(precision, net) else torch.float32,
     )
     keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
     run = _Run(objective, schedule, optimizer, callback, keep_color)
