@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+STYLE_WEIGHT = 1e6  # content has 1
 
 class _Content(nn.Module):
     def __init__(self, target):
@@ -44,8 +45,8 @@ def _gram(x):
     return (flat @ flat.t()) / (batch * channels * height * width)
 
 
-def steps(net, content, style, content_layer, style_layers):
-    """A function that makes one L-BFGS step of one evaluation.
+def objective(net, content, style, content_layer, style_layers):
+    """The loss that the tutorial minimises, as a function of the image.
 
     Args:
         net: a VGG `Backbone`, whose weights are copied.
@@ -53,6 +54,17 @@ def steps(net, content, style, content_layer, style_layers):
         content_layer, style_layers: names of convolutions, such as "conv4_2".
     """
     model, losses = _model(net, content, style, content_layer, style_layers)
+
+    def total(image):
+        model(image)
+        return sum(layer.loss * (STYLE_WEIGHT if isinstance(layer, _Style) else 1) for layer in losses)
+
+    return total
+
+
+def steps(net, content, style, content_layer, style_layers):
+    """A function that makes one L-BFGS step of one evaluation and returns the image; arguments as in `objective`."""
+    loss = objective(net, content, style, content_layer, style_layers)
     image = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=1)
 
@@ -60,12 +72,15 @@ def steps(net, content, style, content_layer, style_layers):
         with torch.no_grad():
             image.clamp_(0, 1)
         optimizer.zero_grad()
-        model(image)
-        total = sum(layer.loss * (1e6 if isinstance(layer, _Style) else 1) for layer in losses)
+        total = loss(image)
         total.backward()
         return total
 
-    return lambda: optimizer.step(closure)
+    def step():
+        optimizer.step(closure)
+        return image.detach().clamp(0, 1)
+
+    return step
 
 
 def _model(net, content, style, content_layer, style_layers):

@@ -295,7 +295,10 @@ def hed_file():
 def _hed_state(name):
     if not hed_file().exists():
         raise ConnectionError(f"the weights of {name} are not on this computer yet: run d2lstyle fetch vgg16-hed")
-    return _state_from_file(hed_file())
+    state = _state_from_file(hed_file())
+    # Its inputs reach to 255, torchvision's to some 4. A ReLU network scales with its input if its biases do too: so
+    # features come out as large as torchvision's, for which the published loss weights were chosen.
+    return {key: value * HED_STD if key.endswith("bias") else value for key, value in state.items()}
 
 
 def _hed_trunk():
@@ -323,6 +326,7 @@ def _fill(model, state, name, weights):
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HED_STD = 1 / (0.226 * 255)
 VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -372,7 +376,7 @@ RECIPES = {
         ("relu4_2",),
         VGG_STYLE,
         mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
-        std=(1 / 255, 1 / 255, 1 / 255),
+        std=(0.226, 0.226, 0.226),  # torchvision's on average
         style_weight=6,
         has_classes=False,
     ),

@@ -18,22 +18,26 @@ class BatchLBFGS(torch.optim.Optimizer):
         z: (B, ...), the variable; its first axis counts the problems.
         history: how many steps back the curvature is remembered; each costs two tensors of z's size.
         first_step: mean absolute change in the first step.
+        bounds: (low, high); what lies at a bound and is pushed against it does not take part in the step (projection
+            onto a box, Bertsekas 1982).
     """
 
-    def __init__(self, z, history=10, first_step=FIRST_STEP):
+    def __init__(self, z, history=20, first_step=FIRST_STEP, bounds=(-torch.inf, torch.inf)):
         super().__init__([z], {})
-        self._z, self._first_step = z, first_step
+        self._z, self._first_step, self._bounds = z, first_step, bounds
         self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
         self._last = None
 
     @torch.no_grad()
     def step(self):
-        """Move `z` once, along its gradient in `z.grad`."""
+        """Move `z` once, by its gradient in `z.grad`."""
         z, gradient = self._z, self._z.grad
         if self._last is not None:
             self._remember(z - self._last[0], gradient - self._last[1])
         self._last = z.clone(), gradient.clone()
-        z.sub_(self._newton_step(gradient))
+        low, high = self._bounds
+        held = ((z <= low) & (gradient > 0)) | ((z >= high) & (gradient < 0))
+        z.sub_(self._newton_step(gradient.masked_fill(held, 0)).masked_fill_(held, 0)).clamp_(low, high)
 
     def _remember(self, dz, dg):
         curvature = _dot(dz, dg)

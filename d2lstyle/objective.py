@@ -26,7 +26,7 @@ class Objective:
     def set_size(self, size):
         """Take the targets anew for images of `size` (height, width)."""
         features = self._features(resize(self.content.to(self.device), size))
-        self.content_targets = {layer: features[layer].float() for layer in self.content_layers}
+        self.content_targets = {layer: features[layer].to(self.net.mean.dtype) for layer in self.content_layers}
         self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
         style_side = round(max(size) * self.style_scale)
         grams = [self._mean_grams(resize(style.to(self.device), style_side)) for style in self.styles]
@@ -41,7 +41,9 @@ class Objective:
         features = self._features(image)
         losses = {}
         for layer in self.content_layers:
-            losses[f"content {layer}"] = content_loss(features[layer].float(), self.content_targets[layer], self.convention)
+            losses[f"content {layer}"] = content_loss(
+                features[layer].to(image.dtype), self.content_targets[layer], self.convention
+            )
         for layer in self.style_layers:
             losses[f"style {layer}"] = gram_loss(features[layer], self.style_targets[layer], self.convention)
         content = sum(losses[f"content {layer}"] for layer in self.content_layers) / len(self.content_layers)
@@ -52,8 +54,8 @@ class Objective:
         return {"total": total, "content": content, "style": style, "tv": tv, **losses}
 
     def _mean_grams(self, style):
-        features = self._features(style)
-        return {layer: gram(features[layer].float()) / features[layer].shape[2:].numel() for layer in self.style_layers}
+        features = {layer: feature.to(style.dtype) for layer, feature in self._features(style).items()}
+        return {layer: gram(features[layer]) / features[layer].shape[2:].numel() for layer in self.style_layers}
 
     def _features(self, image):
         return self.net(image, [*self.content_layers, *self.style_layers])

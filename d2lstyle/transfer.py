@@ -20,8 +20,7 @@ from .schedule import coarse_to_fine
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
 # Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
 DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e3, 10), "cs231n": (5e-2, 500, 5e-2)}
-SLACK = 0.2  # the sigmoid spans [-0.2, 1.2], so that black and white pixels keep a gradient
-ADAM_LR = 0.1
+ADAM_LR = 0.02
 
 
 @dataclass(frozen=True)
@@ -165,22 +164,22 @@ class _Run:
 
     def _one_size(self, size, steps):
         self.objective.set_size(size)
-        z = _to_unbounded(resize(self.best, size)).requires_grad_()
-        optimizer = BatchLBFGS(z) if self.optimizer == "lbfgs" else torch.optim.Adam([z], lr=ADAM_LR)
-        self.best_total = torch.full((len(z),), torch.inf, device=z.device)
-        self._evaluate(z)
+        image = resize(self.best, size).clone(memory_format=torch.contiguous_format).requires_grad_()
+        optimizer = BatchLBFGS(image, bounds=(0, 1)) if self.optimizer == "lbfgs" else torch.optim.Adam([image], lr=ADAM_LR)
+        self.best_total = torch.full((len(image),), torch.inf, device=image.device)
+        self._evaluate(image)
         for _ in range(steps):
             optimizer.step()
-            losses = self._evaluate(z)
+            image.data.clamp_(0, 1)
+            losses = self._evaluate(image)
             self._report(losses, size)
 
-    def _evaluate(self, z):
-        """Losses of the image at z; leaves their gradient in z.grad, and the image in `best` where it is the best."""
-        image = _to_image(z)
+    def _evaluate(self, image):
+        """Losses of the image; leaves their gradient in image.grad, and a copy of it in `best` where it is the best."""
         losses = self.objective(image)
-        (z.grad,) = torch.autograd.grad(losses["total"].sum(), z)
+        (image.grad,) = torch.autograd.grad(losses["total"].sum(), image)
         self._check_finite(losses)
-        total, self.current = losses["total"].detach(), image.detach().clamp(0, 1)
+        total, self.current = losses["total"].detach(), image.detach().clone()
         better = total < self.best_total
         self.best = self.current if better.all() else torch.where(better[:, None, None, None], self.current, self.best)
         self.best_total = torch.minimum(total, self.best_total)
@@ -203,14 +202,6 @@ class _Run:
         self.history.append(step)
         if self.callback:
             self.callback(replace(step, image=self.keep_color(self.current.cpu())))
-
-
-def _to_unbounded(image):
-    return torch.logit(((image + SLACK) / (1 + 2 * SLACK)).clamp(0.005, 0.995)).contiguous()
-
-
-def _to_image(z):
-    return torch.sigmoid(z) * (1 + 2 * SLACK) - SLACK
 
 
 def _noise(content, seed):

@@ -424,8 +424,11 @@ def test_vgg16_hed_reads_bgr_means_and_has_no_classes(hub, images):
     torch.save(state, backbones.hed_file())
     net = backbone("vgg16_hed", device="cpu")
     centred = images * 255 - torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)  # as Caffe's VGG wants it
-    expected = F.conv2d(centred, state["features.0.weight"], state["features.0.bias"], padding=1)
-    torch.testing.assert_close(net(images, ["conv1_1"])["conv1_1"], expected, rtol=1e-4, atol=1e-3)
+    reference = models.vgg16()
+    reference.features.load_state_dict({key.removeprefix("features."): value for key, value in state.items()})
+    for layer, depth in (("conv1_1", 1), ("relu4_2", 21)):
+        expected = reference.features[:depth](centred) / (0.226 * 255)  # at torchvision's scale
+        torch.testing.assert_close(net(images, [layer])[layer], expected, rtol=1e-4, atol=1e-4)
     assert net.layers == backbone("vgg16_hed", device="cpu").layers and net.layers[-1] == "pool5"
     assert net.classes == []
     with pytest.raises(ValueError, match="vgg16_hed has no classifier"):

@@ -18,7 +18,7 @@ def objective_at(size, net, content, styles, **changes):
     settings = {
         "net": net, "content": content, "styles": styles, "proportions": [1 / len(styles)] * len(styles),
         "style_scale": 1.0, "weights": (1, net.style_weight, 2), "content_layers": net.content_layers,
-        "style_layers": net.style_layers, "layer_weights": None, "convention": "relative", "half": False,
+        "style_layers": net.style_layers, "layer_weights": None, "convention": "relative", "dtype": torch.float32,
     }  # fmt: skip
     objective = Objective(**settings | changes)
     objective.set_size(size)
@@ -87,14 +87,13 @@ def test_the_best_step_is_returned(net, photo, starry, monkeypatch):
     result = stylize(photo, starry, net=net, steps=4, optimizer="adam", callback=watcher)
     best = min(watcher.steps, key=lambda step: step.losses["total"])
     assert best.step < 4 and torch.equal(result.image, best.image)
-    # clamping to [0, 1] may move the loss a little
     again = objective_at((32, 48), net, photo, [starry])(result.image)["total"].item()
-    assert again == pytest.approx(best.losses["total"], rel=0.1)
+    assert again == pytest.approx(best.losses["total"], rel=1e-5)
 
 
 def test_sizes_before_the_last_are_not_among_the_best(net, photo, starry):
     watcher = Watcher()
-    result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[15, 1], callback=watcher)
+    result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[15, 2], callback=watcher)
     coarse, fine = watcher.steps[:15], watcher.steps[15:]
     assert min(step.losses["total"] for step in coarse) < min(step.losses["total"] for step in fine)
     best = min(fine, key=lambda step: step.losses["total"])
@@ -115,8 +114,7 @@ def test_each_image_of_a_batch_keeps_its_own_best_step(net, photo, starry, monke
 def test_a_content_that_no_step_improves_is_returned_itself(net, photo, monkeypatch):
     monkeypatch.setattr(transfer, "ADAM_LR", 50.0)
     result = stylize(photo, photo, net=net, steps=2, optimizer="adam", style_weight=0, tv_weight=0)
-    # only what the sigmoid cannot reach exactly is lost
-    torch.testing.assert_close(result.image, photo, rtol=0, atol=1e-5)
+    assert torch.equal(result.image, photo)
 
 
 def test_arguments_are_left_as_they_were(net, photo, starry):
@@ -248,7 +246,7 @@ def test_same_seed_same_result(net, photo, starry):
 
 def test_noise_starts_far_from_the_content(net, photo, starry):
     firsts = [stylize(photo, starry, net=net, steps=1, init=init).history[0].losses for init in ("content", "noise")]
-    assert firsts[1]["content"] > 3 * firsts[0]["content"]
+    assert firsts[1]["content"] > 2 * firsts[0]["content"]
 
 
 @pytest.mark.parametrize("init", ["content", "noise"])
@@ -345,7 +343,7 @@ def double_net(net):
 )
 def test_gradient_agrees_with_finite_differences(double_net, photo, starry, convention, weights):
     objective = objective_at(
-        (32, 48), double_net, photo.double(), [starry.double()], convention=convention, weights=weights
+        (32, 48), double_net, photo.double(), [starry.double()], convention=convention, weights=weights, dtype=torch.float64
     )
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 32, 48, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -357,7 +355,7 @@ def test_gradient_agrees_with_finite_differences(double_net, photo, starry, conv
         change[0, channel, row, column] = epsilon
         with torch.no_grad():
             slope = (objective(image + change)["total"] - objective(image - change)["total"]) / (2 * epsilon)
-        assert slope.item() == pytest.approx(gradient[0, channel, row, column].item(), rel=1e-4, abs=1e-7)
+        assert slope.item() == pytest.approx(gradient[0, channel, row, column].item(), rel=3e-4, abs=1e-7)
 
 
 @pytest.mark.parametrize("convention", ["gatys", "d2l", "cs231n"])
