@@ -63,7 +63,7 @@ def objective(net, content, style, content_layer, style_layers):
 
 
 def steps(net, content, style, content_layer, style_layers):
-    """A function that makes one L-BFGS step of one evaluation and returns the image; arguments as in `objective`."""
+    """A function that makes one L-BFGS step of one evaluation and returns the loss before it; arguments as in `objective`."""
     loss = objective(net, content, style, content_layer, style_layers)
     image = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=1)
@@ -76,11 +76,7 @@ def steps(net, content, style, content_layer, style_layers):
         total.backward()
         return total
 
-    def step():
-        optimizer.step(closure)
-        return image.detach().clamp(0, 1)
-
-    return step
+    return lambda: optimizer.step(closure)
 
 
 def _model(net, content, style, content_layer, style_layers):

@@ -8,7 +8,7 @@ from importlib import import_module
 _ROOMS = {
     "backbones": ("Backbone", "backbone"),
     "images": ("read_image", "write_image"),
-    "losses": ("content_loss", "gram", "style_layer_loss", "style_loss", "total_variation"),
+    "losses": ("content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "total_variation"),
     "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),
     "transfer": ("StyleResult", "StyleStep", "stylize"),
 }

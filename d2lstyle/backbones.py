@@ -36,6 +36,7 @@ class Backbone(nn.Module):
     """
 
     overwrites, dtype = False, torch.float32  # whether activations do so with their input; see `prepare`
+    bf16_is_faster = None  # not measured yet; see `objective`
 
     def __init__(self, name, model, recipe):
         super().__init__()

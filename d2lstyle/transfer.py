@@ -164,7 +164,7 @@ class _Run:
 
     def _one_size(self, size, steps):
         self.objective.set_size(size)
-        image = resize(self.best, size).clone(memory_format=torch.contiguous_format).requires_grad_()
+        image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
         optimizer = BatchLBFGS(image, bounds=(0, 1)) if self.optimizer == "lbfgs" else torch.optim.Adam([image], lr=ADAM_LR)
         self.best_total = torch.full((len(image),), torch.inf, device=image.device)
         self._evaluate(image)
@@ -173,6 +173,14 @@ class _Run:
             image.data.clamp_(0, 1)
             losses = self._evaluate(image)
             self._report(losses, size)
+
+    def _enlarged(self, size):
+        """The best image so far at a finer size, with the detail of the content that the coarse one could not hold."""
+        coarse = tuple(self.best.shape[2:])
+        if size[0] <= coarse[0]:
+            return resize(self.best, size)
+        content = resize(self.objective.content.to(self.best), size)
+        return (resize(self.best, size) + content - resize(resize(content, coarse), size)).clamp(0, 1)
 
     def _evaluate(self, image):
         """Losses of the image; leaves their gradient in image.grad, and a copy of it in `best` where it is the best."""

@@ -1,6 +1,7 @@
 """BatchLBFGS against torch's own, and its rows against each other."""
 
 import pytest
+import scipy.optimize
 import torch
 
 from d2lstyle.lbfgs import BatchLBFGS
@@ -110,3 +111,39 @@ def test_any_shape_after_the_first_axis():
     flat = iterates(function, start(2, 12), 5, BatchLBFGS)[-1]
     folded = iterates(lambda z: function(z.flatten(1)), start(2, 12).view(2, 3, 2, 2), 5, BatchLBFGS)[-1]
     torch.testing.assert_close(folded.flatten(1), flat, rtol=1e-10, atol=1e-12)
+
+
+# bounds
+
+
+def test_bounds_are_kept_and_the_best_point_within_them_is_found():
+    target, curvatures = torch.tensor([[-1.0, 0.3, 2.0, 0.7]], dtype=torch.float64), torch.tensor([1.0, 30, 5, 2])
+    path = iterates(lambda z: ((z - target) ** 2 * curvatures).sum(1), torch.full_like(target, 0.5), 30,
+                    lambda z: BatchLBFGS(z, bounds=(0, 1)))  # fmt: skip
+    assert all(((point >= 0) & (point <= 1)).all() for point in path)
+    # without a coupling between the variables, the answer is the target cut off at the bounds
+    torch.testing.assert_close(path[-1], target.clamp(0, 1), rtol=0, atol=1e-6)
+
+
+def test_a_coupled_problem_against_scipy():
+    generator = torch.Generator().manual_seed(0)
+    root, target = (torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in ((12, 12), (12,)))
+    hessian = root @ root.T + torch.eye(12, dtype=torch.float64)
+
+    def function(z):
+        return ((z - target) @ hessian * (z - target)).sum(1) / 2
+
+    z = torch.full((1, 12), 0.5, dtype=torch.float64)
+    path = iterates(function, z, 300, lambda z: BatchLBFGS(z, bounds=(0, 1)))
+    oracle = scipy.optimize.minimize(
+        lambda x: function(torch.from_numpy(x)[None]).item(), z[0].numpy(), method="L-BFGS-B", bounds=[(0, 1)] * 12,
+        options={"ftol": 1e-15, "gtol": 1e-10},
+    )  # fmt: skip
+    assert (oracle.x == 0).any() or (oracle.x == 1).any()  # bounds matter here
+    assert min(function(point).item() for point in path) == pytest.approx(oracle.fun, rel=1e-3)
+
+
+def test_what_lies_at_a_bound_comes_back_when_its_gradient_turns():
+    z = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    path = iterates(lambda z: ((z - 0.5) ** 2).sum(1), z, 5, lambda z: BatchLBFGS(z, bounds=(0, 1)))
+    torch.testing.assert_close(path[-1], torch.full_like(z, 0.5), rtol=0, atol=1e-9)

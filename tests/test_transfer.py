@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from d2lstyle import gram, read_image, sample, stylize, transfer, write_image
+from d2lstyle import backbone, gram, objective, read_image, sample, stylize, transfer, write_image
 from d2lstyle.images import resize
 from d2lstyle.objective import Objective, runs_in_bf16
 from d2lstyle.schedule import coarse_to_fine
@@ -385,3 +385,35 @@ def test_bf16_is_really_used_where_asked(net, photo, starry):
 
 def test_auto_precision_keeps_depthwise_networks_single_on_a_cpu(net):
     assert runs_in_bf16("bf16", net) and not runs_in_bf16("fp32", net) and not runs_in_bf16("auto", net)
+
+
+@pytest.mark.parametrize("half, expected", [(0.5, True), (0.95, False), (2.0, False)])
+def test_auto_precision_is_what_was_measured_once(monkeypatch, half, expected):
+    dense = backbone("squeezenet1_1", weights=None, device="cpu")
+    measured = []
+
+    def seconds(net, dtype):
+        measured.append(dtype)
+        return half if dtype == torch.bfloat16 else 1.0
+
+    monkeypatch.setattr(objective, "_has_bf16", lambda net: True)
+    monkeypatch.setattr(objective, "_seconds_a_pass", seconds)
+    assert [runs_in_bf16("auto", dense) for _ in range(3)] == [expected] * 3
+    assert sorted(measured, key=str) == [torch.bfloat16, torch.float32]
+    monkeypatch.setattr(objective, "_has_bf16", lambda net: False)
+    assert not runs_in_bf16("auto", dense)
+
+
+def test_a_pass_is_really_timed():
+    dense = backbone("squeezenet1_1", weights=None, device="cpu")
+    state = torch.get_rng_state()
+    assert all(0 < objective._seconds_a_pass(dense, dtype) < 60 for dtype in (torch.float32, torch.bfloat16))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_detail_of_the_content_comes_in_at_a_finer_size(net, photo):
+    """What a coarse size cannot hold is not lost where nothing but the content counts."""
+    content = resize(sample("coffee"), 96)
+    result = stylize(content, photo, net=net, sizes=[48, 96], steps=[1, 1], style_weight=0, tv_weight=0)
+    blurred = resize(resize(content, 48), tuple(content.shape[2:]))
+    assert (result.image - content).square().mean() < 0.1 * (blurred - content).square().mean()
