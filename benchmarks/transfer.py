@@ -46,7 +46,13 @@ def main():
 
 def peer_step(name, net, content, style):
     """Median seconds of a peer's step."""
-    return measured_seconds(PEERS[name](net, content, style, CONTENT_LAYER, STYLE_LAYERS), WARM_UP, STEPS)
+    try:
+        step = PEERS[name](net, content, style, CONTENT_LAYER, STYLE_LAYERS)
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"the peer {name} is not installed ({error}): pip install -e '.[peers]', or --peer tutorial --peer d2l"
+        ) from None
+    return measured_seconds(step, WARM_UP, STEPS)
 
 
 def our_step(net, content, style, precision):
