@@ -18,6 +18,13 @@ from d2lstyle.images import resize
 from . import machine, tutorial
 from .transfer import CONTENT_LAYER, STYLE_LAYERS
 
+WAYS = {
+    "coarse to fine, L-BFGS, auto": {},
+    "coarse to fine, L-BFGS, fp32": {"precision": "fp32"},
+    "coarse to fine, Adam, auto": {"optimizer": "adam"},
+    "one size, L-BFGS, auto": {},
+    "one size, Adam, auto": {"optimizer": "adam"},
+}
 PATIENCE = 3  # a way is left when it has had so much of the tutorial's time: 1/3
 
 
@@ -30,20 +37,15 @@ def main():
     judge = tutorial.objective(net, content, style, CONTENT_LAYER, STYLE_LAYERS)
     print(f"{options.size} x {options.size} pixels, {net.name}, {machine()}", flush=True)
 
-    limit, losses = run_tutorial(net, content, style, options.steps)
+    seconds, losses = run_tutorial(net, content, style, options.steps)
     goal = min(losses)
-    print(f"tutorial: {limit:.1f} s for {len(losses)} steps, loss {losses[-1]:.4g} at the end, "
+    print(f"tutorial: {seconds:.1f} s for {len(losses)} steps, loss {losses[-1]:.4g} at the end, "
           f"{goal:.4g} at its lowest (step {losses.index(goal)})", flush=True)  # fmt: skip
     print(f"{'to that loss with':38} {'seconds':>8} {'faster':>8} {'steps at each size'}", flush=True)
     sizes = [options.size // 2**i for i in range(len(options.coarse), -1, -1)]
-    for name, settings in {
-        "coarse to fine, L-BFGS, auto": {"sizes": sizes},
-        "coarse to fine, L-BFGS, fp32": {"sizes": sizes, "precision": "fp32"},
-        "coarse to fine, Adam, auto": {"sizes": sizes, "optimizer": "adam"},
-        "one size, L-BFGS, auto": {"sizes": [options.size]},
-        "one size, Adam, auto": {"sizes": [options.size], "optimizer": "adam"},
-    }.items():
-        print(row(name, Race(judge, goal, limit, content), net, content, style, settings, options.coarse), flush=True)
+    for way in options.way or WAYS:
+        settings = WAYS[way] | ({"sizes": [options.size]} if way.startswith("one size") else {"sizes": sizes})
+        print(row(way, Race(judge, goal, seconds, content), net, content, style, settings, options.coarse), flush=True)
     print(cost_of_bf16(judge, net, content, style, min(options.steps, 100)), flush=True)
 
 
@@ -67,6 +69,7 @@ class Race:
 
     def __init__(self, judge, goal, tutorial_seconds, content):
         self.judge, self.goal, self.tutorial_seconds, self.size = judge, goal, tutorial_seconds, tuple(content.shape[2:])
+        self.device = content.device
         self.judging, self.lowest, self.seconds = 0, float("inf"), 0
 
     def __call__(self, step):
@@ -74,7 +77,7 @@ class Race:
         self.seconds = step.seconds - self.judging
         if step.size == self.size:
             with torch.no_grad():
-                self.lowest = min(self.lowest, self.judge(step.image).item())
+                self.lowest = min(self.lowest, self.judge(step.image.to(self.device)).item())
         self.judging += time.perf_counter() - began
         if self.lowest <= self.goal or self.seconds > self.tutorial_seconds / PATIENCE:
             raise KeyboardInterrupt
@@ -103,7 +106,7 @@ def cost_of_bf16(judge, net, content, style, steps):
     """The default schedule in both precisions, each judged in fp32."""
     with torch.no_grad():
         single, half = (
-            judge(transferred(net, content, style, precision=precision, steps=steps).image).item()
+            judge(transferred(net, content, style, precision=precision, steps=steps).image.to(content)).item()
             for precision in ("fp32", "bf16")
         )
     return f"{steps} steps, judged in fp32: fp32 ends at {single:.4g}, bf16 at {half:.4g} ({half / single - 1:+.1%})"
@@ -115,6 +118,7 @@ def _options():
     parser.add_argument("--steps", type=int, default=300, help="of the tutorial")
     parser.add_argument("--coarse", type=int, nargs="+", default=[60, 60, 60],
                         help="steps at the sizes before the last, each half of the next")  # fmt: skip
+    parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; all by default")
     parser.add_argument("--net", choices=["vgg16_hed", "vgg19", "vgg16"], default="vgg16_hed" if hed_file().exists() else "vgg19",
                         help="the last two with random weights; the first after d2lstyle fetch vgg16-hed")  # fmt: skip
     return parser.parse_args()

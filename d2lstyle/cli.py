@@ -92,9 +92,9 @@ def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-
 
 def main():
     """Run the command; what typer and the package raise becomes one sentence."""
-    # Beside another busy program, PyTorch's threads spin while they wait for one another and steps take ten times as
-    # long. OpenMP reads this when torch is loaded, which is why nothing above imports it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Beside another busy program, PyTorch's threads spin while they wait for one another and steps take twenty times
+    # as long; so they shall sleep soon. OpenMP reads this when torch is loaded, which is why nothing above imports it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         status = app(standalone_mode=False)
     except typer.Abort:  # Ctrl-C before there was a picture, in older versions of typer
