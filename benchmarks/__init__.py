@@ -20,6 +20,12 @@ def measured_seconds(step, warm_up=1, steps=5):
     return statistics.median(durations[warm_up:])
 
 
+def step_seconds(run, warm_up):
+    """Median seconds between two steps of a `StyleResult`, after warming up."""
+    moments = [step.seconds for step in run.history[warm_up - 1 :]]
+    return statistics.median(after - before for before, after in zip(moments, moments[1:]))
+
+
 def machine():
     """What the figures belong to: processor, threads, torch, date."""
     if torch.cuda.is_available():

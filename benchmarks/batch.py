@@ -14,7 +14,7 @@ import torch
 import d2lstyle as ds
 from d2lstyle.images import resize
 
-from . import machine
+from . import machine, step_seconds
 
 WARM_UP, STEPS = 2, 6
 
@@ -38,16 +38,15 @@ def interleaved(net, size, batches, rounds):
     times = {batch: [] for batch in batches}
     for _ in range(rounds):
         for batch in batches:
-            times[batch].append(step_seconds(net, size, batch))
+            times[batch].append(batch_seconds(net, size, batch))
     return {batch: statistics.median(each) for batch, each in times.items()}
 
 
-def step_seconds(net, size, batch):
+def batch_seconds(net, size, batch):
     """Median seconds between two steps of `stylize` on `batch` images."""
     contents, style = photos(size, batch), ds.painting("starry", size=size)
     run = ds.stylize(contents, style, net=net, sizes=[size], steps=WARM_UP + STEPS)
-    moments = [step.seconds for step in run.history[WARM_UP - 1 :]]
-    return statistics.median(after - before for before, after in zip(moments, moments[1:]))
+    return step_seconds(run, WARM_UP)
 
 
 def photos(size, batch):

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 import d2lstyle as ds
 
-from . import machine, measured_seconds
+from . import machine, measured_seconds, step_seconds
 from .peers import PEERS
 
 STYLE_LAYERS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
@@ -61,8 +61,7 @@ def our_step(net, content, style, precision):
         content, style, net=net, sizes=[content.shape[2]], steps=WARM_UP + STEPS, precision=precision,
         content_layers=[CONTENT_LAYER], style_layers=STYLE_LAYERS,
     )  # fmt: skip
-    moments = [step.seconds for step in run.history[WARM_UP - 1 :]]
-    return statistics.median(after - before for before, after in zip(moments, moments[1:]))
+    return step_seconds(run, WARM_UP)
 
 
 def convolutions(net, content, dtype):
