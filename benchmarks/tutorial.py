@@ -10,6 +10,7 @@ from torch import nn
 
 STYLE_WEIGHT = 1e6  # content has 1
 
+
 class _Content(nn.Module):
     def __init__(self, target):
         super().__init__()
