@@ -6,7 +6,10 @@ Names are loaded when they are first used: `import d2lstyle` takes no time, and 
 from importlib import import_module
 
 _ROOMS = {
+    "augment": ("ColorJitter", "Compose", "Lighting", "RandomHorizontalFlip", "RandomResizedCrop", "RandomVerticalFlip"),
     "backbones": ("Backbone", "backbone"),
+    "datasets": ("ImageDataset", "load_dataset"),
+    "finetune": ("evaluate", "fit", "freeze", "param_groups", "replace_head", "stages"),
     "images": ("read_image", "write_image"),
     "losses": ("content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "total_variation"),
     "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),

@@ -2,6 +2,8 @@
 
 from difflib import get_close_matches
 
+MOST_LISTED = 100
+
 
 def unknown_name(kind, name, known):
     """The ValueError to raise: what was asked for, the likeliest names meant, and all that there are.
@@ -11,4 +13,5 @@ def unknown_name(kind, name, known):
     """
     close = get_close_matches(str(name), known, n=2)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-    return ValueError(f"unknown {kind} {name!r}: {hint}There are {', '.join(known)}")
+    all_known = ", ".join(known) if len(known) <= MOST_LISTED else f"{len(known)} of them, such as {known[0]!r}"
+    return ValueError(f"unknown {kind} {name!r}: {hint}There are {all_known}")

@@ -73,7 +73,7 @@ def runs_in_bf16(precision, net):
     """
     if precision != "auto":
         return precision == "bf16"
-    if not _has_bf16(net):
+    if not has_bf16(net, net.mean.device):
         return False
     if net.bf16_is_faster is None:
         single, half = (_seconds_a_pass(net, dtype) for dtype in (torch.float32, torch.bfloat16))
@@ -81,8 +81,8 @@ def runs_in_bf16(precision, net):
     return net.bf16_is_faster
 
 
-def _has_bf16(net):
-    device = net.mean.device
+def has_bf16(net, device):
+    """Whether the device computes in bf16, and on a CPU whether the network is one that could gain by it."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())

@@ -1,6 +1,7 @@
 """Every matplotlib figure of the course. Each function returns a closed Figure: as a cell's last line, it is shown."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 WIDTH, MAX_HEIGHT = 8, 4  # inches: what fits a notebook page and a slide
@@ -77,7 +78,7 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
     """Named curves in one plot.
 
     Args:
-        curves: {name: (x values, y values)}.
+        curves: {name: (x values, y values)}, or (x, y, low, high) for a band around the curve.
         xlabel, ylabel, title: texts.
         logarithmic: whether the y axis is.
     Returns:
@@ -85,11 +86,69 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
     """
     figure, axes = _figure(3.2, 1, 1)
     axis = axes[0, 0]
-    for name, (x, y) in curves.items():
-        axis.plot(x, y, label=name, marker="." if len(x) < 20 else None)
+    for name, (x, y, *band) in curves.items():
+        (line,) = axis.plot(x, y, label=name, marker="." if len(x) < 20 else None)
+        if band:
+            axis.fill_between(x, *band, color=line.get_color(), alpha=0.15, linewidth=0)
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if logarithmic else "linear")
     axis.legend(fontsize=8)
     axis.grid(alpha=0.25)
+    return figure
+
+
+def plot_intervals(groups, xlabel, title):
+    """Means with their intervals as dots with whiskers: one row a name, one colour a group.
+
+    Args:
+        groups: {group: {name: Interval or any (mean, low, high, ...)}}, the same names in each.
+        xlabel, title: texts.
+    Returns:
+        matplotlib Figure.
+    """
+    names = list(next(iter(groups.values())))
+    figure, axes = _figure(0.9 + len(names) * (0.16 + 0.14 * len(groups)), 1, 1)
+    axis = axes[0, 0]
+    for place, (group, intervals) in enumerate(groups.items()):
+        means, lows, highs = zip(*(intervals[name][:3] for name in names))
+        y = [row + 0.7 * (place - (len(groups) - 1) / 2) / len(groups) for row in range(len(names))]
+        reach = [[mean - low for mean, low in zip(means, lows)], [high - mean for mean, high in zip(means, highs)]]
+        axis.errorbar(means, y, xerr=reach, fmt="o", markersize=4, capsize=2, label=group)
+    axis.set(xlabel=xlabel, title=title, yticks=range(len(names)), yticklabels=names)
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.25)
+    if len(groups) > 1:
+        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None, ylabel=None, bounds=(0, 1)):
+    """A table of numbers with its cells coloured by value.
+
+    Args:
+        values: rows of numbers, or an array or tensor (R, C).
+        row_names, column_names: R and C texts.
+        title, xlabel, ylabel: texts.
+        texts: what stands in the cells, rows of texts; None for the values with two digits.
+        bounds: values of the palest and the darkest colour.
+    Returns:
+        matplotlib Figure.
+    Raises:
+        ValueError: the names are not as many as the rows and columns.
+    """
+    values = np.asarray(values, dtype=float)
+    _check_titles(row_names, values.shape[0])
+    _check_titles(column_names, values.shape[1])
+    figure, axes = _figure(1.1 + 0.32 * len(values), 1, 1)
+    axis = axes[0, 0]
+    axis.imshow(values, cmap="Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
+    axis.set_xticks(range(len(column_names)), column_names, fontsize=8, rotation=0 if len(column_names) < 8 else 40,
+                    ha="center" if len(column_names) < 8 else "right")  # fmt: skip
+    axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
+    middle = (bounds[0] + bounds[1]) / 2
+    for (row, column), value in np.ndenumerate(values):
+        text = f"{value:.2f}" if texts is None else texts[row][column]
+        axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if value > middle else "0.15")
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return figure
 
 

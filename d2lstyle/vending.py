@@ -4,8 +4,8 @@ At CES'19 a vending machine that recognised goods failed in the show room, becau
 the studio where its training pictures were taken (STAT 157, lecture 15). The three domains retell that story:
 
 - `studio`: neutral light, plain background, upright goods;
-- `showroom`: the same goods, drawn by the same artists, before busy backgrounds, under warm or cold, weak or strong
-  light, behind a pane that reflects lamps and the room;
+- `showroom`: the same goods, drawn by the same artists, before busy backgrounds, under warm, cold or coloured,
+  weak or strong light, behind a pane that reflects lamps and the room;
 - `new_packaging`: the studio again, but the goods are drawn by other artists.
 
 Nothing is downloaded: drawings and photos lie in installed packages (data/README.md says whose they are).
@@ -48,13 +48,14 @@ class _Scene(NamedTuple):
     scale: tuple  # longer side of the goods, parts of the picture's
     degrees: float  # of rotation, either way
     kelvin: tuple  # colour temperature of the light
+    tint: float  # how far coloured lamps change red, green and blue, either way, as a natural logarithm
     stops: tuple  # exposure, in powers of two
     lamps: int  # reflections, at most
     pane: float  # how strongly the pane mirrors the room, at most
 
 
-_STUDIO = _Scene(scale=(0.6, 0.8), degrees=12, kelvin=(6000, 7000), stops=(-0.15, 0.15), lamps=0, pane=0)
-_SHOWROOM = _Scene(scale=(0.45, 0.85), degrees=30, kelvin=(2400, 15000), stops=(-1.6, 1.2), lamps=3, pane=0.25)
+_STUDIO = _Scene(scale=(0.6, 0.8), degrees=12, kelvin=(6000, 7000), tint=0, stops=(-0.15, 0.15), lamps=0, pane=0)
+_SHOWROOM = _Scene(scale=(0.35, 0.85), degrees=30, kelvin=(2000, 20000), tint=1, stops=(-2.5, 1.5), lamps=2, pane=0.25)
 
 
 def generate(root, domain, split, *, callback=None):
@@ -190,7 +191,8 @@ def _paste(rng, picture, drawing, scene):
 def _under_light(rng, picture, scene):
     low, high = (1e6 / kelvin for kelvin in scene.kelvin)  # even steps in 1/kelvin look even
     gains = _radiance(1e6 / rng.uniform(high, low)) / _radiance(6500)
-    return picture * gains / gains[1] * 2 ** rng.uniform(*scene.stops)
+    tint = np.exp(rng.uniform(-scene.tint, scene.tint, 3))
+    return picture * gains / gains[1] * tint * 2 ** rng.uniform(*scene.stops)
 
 
 def _radiance(kelvin):

@@ -396,11 +396,11 @@ def test_auto_precision_is_what_was_measured_once(monkeypatch, half, expected):
         measured.append(dtype)
         return half if dtype == torch.bfloat16 else 1.0
 
-    monkeypatch.setattr(objective, "_has_bf16", lambda net: True)
+    monkeypatch.setattr(objective, "has_bf16", lambda net, device: True)
     monkeypatch.setattr(objective, "_seconds_a_pass", seconds)
     assert [runs_in_bf16("auto", dense) for _ in range(3)] == [expected] * 3
     assert sorted(measured, key=str) == [torch.bfloat16, torch.float32]
-    monkeypatch.setattr(objective, "_has_bf16", lambda net: False)
+    monkeypatch.setattr(objective, "has_bf16", lambda net, device: False)
     assert not runs_in_bf16("auto", dense)
 
 

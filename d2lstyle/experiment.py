@@ -1,0 +1,89 @@
+"""Experiments that others can repeat: means with intervals, and records of runs too long for a lecture."""
+
+import json
+import math
+import os
+import uuid
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A mean and its confidence interval, over `n` runs."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self):
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def mean_interval(values, level=0.95):
+    """The mean of one number per seed, with Student's t interval.
+
+    It holds for few seeds, if what varies from seed to seed is about normal; the interval of differences between two
+    methods is that of the differences seed by seed.
+
+    Args:
+        values: at least two numbers, one a seed.
+        level: of confidence, between 0 and 1.
+    Returns:
+        Interval.
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+
+    >>> mean_interval([1.0, 2.0, 3.0])
+    Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
+    """
+    values = [float(value) for value in values]
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        raise ValueError(f"expected at least two finite numbers, one a seed, got {values}")
+    if not 0 < level < 1:
+        raise ValueError(f"expected level between 0 and 1, got {level!r}")
+    n, mean = len(values), sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach, n)
+
+
+def write_record(path, rows, *, command, **about):
+    """Keep the rows of a run as JSON: the file appears whole or not at all.
+
+    Args:
+        path: the file to write; its folder is made.
+        rows: list of dicts of numbers and texts, one a measurement.
+        command: what to type to measure them again.
+        **about: whatever else a reader should know: sizes, epochs, the machine.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    head = json.dumps({"command": command, "date": str(date.today()), **about}, indent=1)[:-2]
+    try:
+        part.write_text(f'{head},\n "rows": [\n{lines}\n]}}\n')
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_record(path):
+    """What `write_record` kept: a dict with "command", "date", "rows" and the rest.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is no record.
+    """
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no record {path}: its notebook writes it when run with RECORD = True") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or no record: {error}") from None
+    if not isinstance(record, dict) or not {"command", "date", "rows"} <= record.keys():
+        raise ValueError(f"{path} is no record: expected command, date and rows")
+    return record
