@@ -14,7 +14,7 @@ from torchvision import models
 
 from .backbones import Backbone, best_device
 from .errors import unknown_name
-from .objective import WORTH, has_bf16
+from .objective import has_amx, has_bf16
 
 WARM_UP = 0.1  # of all steps: a new head's first gradients are large and would shake what was learned
 
@@ -221,7 +221,8 @@ def fit(model, train, validation=None, *, epochs=5, lr=3e-4, head_multiplier=10,
         weight_decay: of AdamW.
         batch_size: images a step, at most; batches of an epoch differ by one image at most.
         augment: transform of a batch of training images, such as `Compose`; None for none.
-        precision: "fp32", "bf16" or "auto", which is bf16 where this hardware gains by it.
+        precision: "fp32", "bf16" or "auto": bf16 on GPUs that have it, and for networks without depthwise convolutions on
+            CPUs with AMX, else fp32. Weights are fp32 in any case.
         seed: of the order, of the augmentation, and of dropout. Equal seeds give equal runs on one device.
         device: "auto", or a torch device; the model is moved there.
         callback: called with a FitStep after each step. A KeyboardInterrupt, there or anywhere, ends the training.
@@ -239,7 +240,7 @@ def fit(model, train, validation=None, *, epochs=5, lr=3e-4, head_multiplier=10,
     run = _Fit(model, train, validation, epochs, batch_size, augment, seed, device, callback)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout, and transforms that know no generator
-        run.bf16 = _runs_in_bf16(precision, model, train, device)
+        run.bf16 = _runs_in_bf16(precision, model, device)
         groups = param_groups(model, lr, head_multiplier=head_multiplier)
         return run.all_epochs(torch.optim.AdamW(groups, weight_decay=weight_decay))
 
@@ -357,28 +358,11 @@ def _with_generator(augment):
     return lambda images, generator: augment(images)
 
 
-def _runs_in_bf16(precision, model, train, device):
-    """As told; for "auto" on a CPU, measured on a few of the training images."""
-    if precision != "auto" or not has_bf16(model, device):
+def _runs_in_bf16(precision, model, device):
+    """As told; "auto" goes by what the hardware has and measures nothing, so that equal seeds give equal runs."""
+    if precision != "auto":
         return precision == "bf16"
-    if device.type != "cpu":
-        return True
-    images, _ = _batch(train, torch.arange(min(4, _length(train))), device)
-    return _seconds_a_pass(model, images, True) < WORTH * _seconds_a_pass(model, images, False)
-
-
-def _seconds_a_pass(model, images, bf16):
-    """The faster of two passes, there and back, after one to warm up; in evaluation mode, to leave statistics alone."""
-    model.eval()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    durations = []
-    for _ in range(3):
-        began = time.perf_counter()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            scores = model(images)
-        torch.autograd.grad(scores.float().sum(), parameters, allow_unused=True)
-        durations.append(time.perf_counter() - began)
-    return min(durations[1:])
+    return has_bf16(model, device) and (device.type != "cpu" or has_amx())
 
 
 # ---------------------------------------------------------------- data, as sets of items or as pairs of tensors

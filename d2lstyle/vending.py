@@ -228,7 +228,8 @@ def _read_manifest(folder):
         manifest = json.loads((folder / "manifest.json").read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    return manifest["sha256"] if manifest.get("recipe") == RECIPE else {}
+    is_ours = isinstance(manifest, dict) and manifest.get("recipe") == RECIPE
+    return manifest["sha256"] if is_ours else {}
 
 
 def _is_whole(path, sha256):
