@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import batch, convergence, memory, transfer, tutorial
+from benchmarks import augment, batch, convergence, memory, transfer, tutorial
 from benchmarks.peers import PEERS
 from d2lstyle import backbone, content_loss, gram, style_layer_loss
 
@@ -66,6 +66,21 @@ def test_memory_prints_the_peak_of_each_program(printed):
     rows = printed(memory, "--megapixels", "0.01")[2:]
     assert [row[:16].strip() for row in rows] == ["d2lstyle, auto", "d2lstyle, fp32", "tutorial"]
     assert all(0.2 < float(row[26:38].split()[0]) < 20 for row in rows)
+
+
+def test_augment_prints_a_ratio_for_each_peer(printed):
+    lines = printed(augment, "--batch", "4", "--sizes", "32", "--rounds", "1")
+    rows = [line for line in lines[3:] if line]
+    assert [row[:28].strip() for row in rows] == list(augment.ROWS)
+    assert all(row.count("x)") == 3 for row in rows[:-1])  # nobody else has our lighting
+
+
+@pytest.mark.parametrize("row", augment.ROWS[:-1])
+def test_each_program_augments_the_whole_batch(row):
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    programs = augment.programs(row, 32)
+    assert set(programs) == {"ours", *augment.PEERS}
+    assert {name: tuple(program(images).shape) for name, program in programs.items()} == dict.fromkeys(programs, (3, 3, 32, 32))
 
 
 @pytest.mark.parametrize("name", PEERS)

@@ -1,0 +1,465 @@
+"""The augmentations against torchvision's, image by image with the same parameters, and against arithmetic."""
+
+import doctest
+import math
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as tv
+from torchvision.transforms import v2
+
+from d2lstyle import augment
+from d2lstyle.augment import (
+    NEIGHBOURS,
+    ColorJitter,
+    Compose,
+    Lighting,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_lighting,
+    adjust_saturation,
+    color_jitter,
+    horizontal_flip,
+    resized_crop,
+    vertical_flip,
+)
+
+ADJUSTMENTS = {
+    "brightness": (adjust_brightness, tv.adjust_brightness, 0, 2.5),
+    "contrast": (adjust_contrast, tv.adjust_contrast, 0, 2.5),
+    "saturation": (adjust_saturation, tv.adjust_saturation, 0, 2.5),
+    "hue": (adjust_hue, tv.adjust_hue, -0.5, 0.5),
+}
+TRANSFORMS = [
+    RandomHorizontalFlip(),
+    RandomVerticalFlip(0.3),
+    RandomResizedCrop((20, 31)),
+    ColorJitter(0.5, 0.4, (0.2, 3), 0.5),
+    Lighting(),
+    Compose([RandomResizedCrop(24), RandomHorizontalFlip(), ColorJitter(0.5, 0.5, 0.5, 0.1), Lighting()]),
+]
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape, seed=0):
+    return torch.rand(*shape, generator=seeded(seed))
+
+
+def edge_cases(batch, height=23, width=37):
+    """Noise, and images that are grey, black, white, of few levels, of pure and of nearly grey colours."""
+    images = noise(batch, 3, height, width)
+    images[0], images[1], images[2] = 0.5, 0, 1
+    images[3] = (images[3] * 4).round() / 4
+    images[4] = images[4].round()
+    images[5] = 0.3 + images[5] * 1e-3
+    images[6] = images[6, :1]  # grey, pixel by pixel
+    return images
+
+
+def close(actual, expected, atol=1e-5):
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+# flips
+
+
+@pytest.mark.parametrize("ours, theirs", [(horizontal_flip, tv.horizontal_flip), (vertical_flip, tv.vertical_flip)])
+def test_flips_are_torchvisions(ours, theirs):
+    images, flipped = noise(40, 3, 5, 7), noise(40, seed=1) < 0.5
+    expected = torch.stack([theirs(image) if turn else image for image, turn in zip(images, flipped)])
+    assert torch.equal(ours(images, flipped), expected)
+    assert torch.equal(ours(ours(images, flipped), flipped), images)
+    assert torch.equal(ours(images, True), theirs(images)) and torch.equal(ours(images, False), images)
+
+
+# crops
+
+
+def torchvision_crops(images, top, left, height, width, size):
+    windows = zip(images, top.tolist(), left.tolist(), height.tolist(), width.tolist())
+    return torch.stack([tv.resized_crop(image, *window, list(size), antialias=True) for image, *window in windows])
+
+
+@pytest.mark.parametrize("size", [(96, 96), (224, 160), (33, 47), (7, 5), (1, 1), (33, 7), (7, 90)])
+def test_resized_crops_are_torchvisions(size):
+    images = noise(16, 3, 33, 47)
+    drawn = RandomResizedCrop(size, scale=(0.01, 1), ratio=(0.3, 3)).draw(images, seeded(1))
+    at_borders = [(0, 0, 33, 47), (0, 0, 1, 1), (32, 46, 1, 1), (20, 30, 13, 17), (0, 20, 33, 27), (32, 0, 1, 47)]
+    for i, window in enumerate(at_borders):
+        for name, value in zip(("top", "left", "height", "width"), window):
+            drawn[name][i] = value
+    close(resized_crop(images, **drawn), torchvision_crops(images, **drawn))
+
+
+def test_one_window_for_all_images():
+    images = noise(3, 3, 20, 30)
+    assert torch.equal(resized_crop(images, 2, 3, 10, 12, (10, 12)), images[:, :, 2:12, 3:15])
+    assert resized_crop(images, 2, 3, 10, 12, 5).shape == (3, 3, 5, 5)
+
+
+# colour
+
+
+@pytest.mark.parametrize("name", ADJUSTMENTS)
+@pytest.mark.parametrize("batch, shape", [(40, (23, 37)), (9, (300, 301))])
+def test_adjustments_are_torchvisions(name, batch, shape):
+    ours, theirs, low, high = ADJUSTMENTS[name]
+    for seed in range(3):
+        images, values = edge_cases(batch, *shape), low + (high - low) * noise(batch, seed=seed)
+        values[-3:] = torch.tensor([low, high, 1 / 3])
+        expected = torch.stack([theirs(image, value) for image, value in zip(images, values.tolist())])
+        close(ours(images, values), expected)
+
+
+@pytest.mark.parametrize("name", ADJUSTMENTS)
+def test_a_number_serves_all_images(name):
+    ours, theirs, *_ = ADJUSTMENTS[name]
+    images = edge_cases(8)
+    close(ours(images, 0.4), torch.stack([theirs(image, 0.4) for image in images]))
+    close(ours(images, 0 if name == "hue" else 1), images, atol=1e-6)
+
+
+def test_a_third_of_a_turn_makes_red_green_and_green_blue():
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.2, 0.2], [0.4, 0.4, 0.4]]).view(5, 3, 1, 1)
+    turned = torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0], [0.2, 0.8, 0.2], [0.4, 0.4, 0.4]]).view(5, 3, 1, 1)
+    close(adjust_hue(colours, 1 / 3), turned, atol=1e-6)
+    close(adjust_hue(turned, -1 / 3), colours, atol=1e-6)
+    close(adjust_hue(colours, 0.5), adjust_hue(colours, -0.5), atol=1e-6)
+
+
+def test_each_image_is_jittered_in_its_own_order():
+    images = edge_cases(24)
+    orders = torch.cartesian_prod(*[torch.arange(4)] * 4)
+    orders = orders[(orders.sort(dim=1).values == torch.arange(4)).all(dim=1)]  # all 24
+    ranges = {name: ends for name, (_, _, *ends) in ADJUSTMENTS.items()}
+    drawn = {name: low + (high - low) * noise(24, seed=i) for i, (name, (low, high)) in enumerate(ranges.items())}
+    expected = []
+    for i, image in enumerate(images):
+        for which in orders[i].tolist():
+            name = list(ADJUSTMENTS)[which]
+            image = ADJUSTMENTS[name][1](image, drawn[name][i].item())
+        expected.append(image)
+    # A contrast of 2.5 after a saturation of 2.5 magnifies rounding.
+    close(color_jitter(images, **drawn, order=orders), torch.stack(expected), atol=2e-5)
+
+
+def test_jitter_of_nothing_is_a_copy():
+    images = noise(3, 3, 5, 7)
+    copy = ColorJitter()(images)
+    assert torch.equal(copy, images) and copy.data_ptr() != images.data_ptr()
+
+
+# light
+
+
+def test_daylight_without_glare_changes_nothing():
+    images = edge_cases(8)
+    close(adjust_lighting(images), images, atol=2e-7)
+    close(adjust_lighting(images, temperature=6500, glare=0, x=0.3, radius=5), images, atol=2e-7)
+
+
+def test_the_warmer_the_light_the_redder_the_image():
+    kelvins = torch.tensor([2500.0, 3000, 4000, 5500, 6500, 7500, 10000])
+    pixels = adjust_lighting(torch.full((7, 3, 2, 2), 0.3), kelvins)[:, :, 0, 0]
+    assert (torch.diff(pixels[:, 0] / pixels[:, 2]) < 0).all()
+    assert pixels[0, 0] > pixels[0, 1] > pixels[0, 2] and pixels[-1, 0] < pixels[-1, 1] < pixels[-1, 2]
+    luma = pixels @ torch.tensor(augment.LUMA) / sum(augment.LUMA)
+    close(luma, torch.full((7,), 0.3), atol=1e-6)
+
+
+def test_gains_follow_plancks_law():
+    # c2 = 14388 um K: exp(c2 / (0.612 um 3000 K)) - 1 = exp(7.8366) - 1 = 2530.5, at 6500 K exp(3.6169) - 1 = 36.22;
+    # blue exp(10.3140) - 1 = 30150, at 6500 K exp(4.7603) - 1 = 115.8. (36.22 / 2530.5) / (115.8 / 30150) = 3.727
+    red, _, blue = augment._gains(torch.tensor([3000.0]))[0].tolist()
+    assert (red / blue) ** 2.2 == pytest.approx(3.727, rel=1e-3)
+
+
+@pytest.mark.parametrize("x, y", [(0.5, 0.5), (0.1, 0.9), (0.83, 0.21)])
+def test_glare_is_brightest_at_its_centre_and_fades(x, y):
+    image = torch.full((1, 3, 80, 120), 0.2)
+    lit = adjust_lighting(image, glare=0.7, x=x, y=y, radius=0.1, stretch=3, angle=30)[0, 0]
+    row, column = divmod(lit.argmax().item(), 120)
+    assert abs(row + 0.5 - 80 * y) <= 0.5 + 1e-4 and abs(column + 0.5 - 120 * x) <= 0.5 + 1e-4
+    assert lit.max() == pytest.approx(1 - 0.8 * 0.3, abs=1e-2)  # screen: 1 - (1 - 0.2)(1 - 0.7)
+    assert lit.min() == pytest.approx(0.2, abs=1e-3)
+
+
+def test_glare_stretches_along_its_angle():
+    image = torch.zeros(2, 3, 101, 101)  # 0.1 of 101 pixels: one radius is 10.1 pixels from the pixel in the middle
+    lit = adjust_lighting(image, glare=1, radius=0.1, stretch=2, angle=torch.tensor([0.0, 90.0]))[:, 0]
+    one, half = math.exp(-0.5 * (10 / 10.1) ** 2), math.exp(-0.5 * (10 / 20.2) ** 2)
+    close(lit[0, [50, 60], [60, 50]], torch.tensor([half, one]))
+    close(lit[1, [50, 60], [60, 50]], torch.tensor([one, half]))
+    upwards = adjust_lighting(image[:1], glare=1, radius=0.05, stretch=6, angle=45)[0, 0]
+    assert upwards[30, 70] > 0.3 > 0.01 > upwards[70, 70]  # counter-clockwise, as a person sees it
+
+
+def test_light_never_leaves_the_range():
+    images = edge_cases(40)
+    lit = Lighting(temperature=(1000, 40000), glare=1, p=1)(images, seeded())
+    assert lit.min() >= 0 and lit.max() <= 1
+
+
+# what holds for all
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1], ids=repr)
+def test_a_batch_equals_its_singles(transform):
+    images = edge_cases(19)
+    drawn = transform.draw(images, seeded(3))
+
+    def single(i):
+        own = {name: value[i : i + 1] if torch.is_tensor(value) else value for name, value in drawn.items()}
+        return transform.function(images[i : i + 1], **own)
+
+    close(transform.function(images, **drawn), torch.cat([single(i) for i in range(len(images))]), atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_the_same_seed_gives_the_same_images(transform):
+    images = noise(19, 3, 23, 37)
+    first = transform(images, seeded(3))
+    assert torch.equal(first, transform(images, generator=seeded(3)))
+    assert not torch.equal(first, transform(images, seeded(4)))
+    torch.manual_seed(3)
+    assert torch.equal(first, transform(images))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1], ids=repr)
+def test_a_call_is_the_function_of_the_draw(transform):
+    images = noise(19, 3, 23, 37)
+    drawn = transform.draw(images, seeded(3))
+    assert torch.equal(transform(images, seeded(3)), transform.function(images, **drawn))
+    again = transform.draw(images, seeded(3))
+    assert all(torch.equal(again[n], v) if torch.is_tensor(v) else again[n] == v for n, v in drawn.items())
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_the_input_stays_and_its_memory_format_does_not_matter(transform):
+    images = noise(19, 3, 23, 37)
+    kept = images.clone()
+    expected = transform(images, seeded(3))
+    assert torch.equal(images, kept) and expected.is_contiguous() and expected.dtype == torch.float32
+    assert 0 <= expected.min() and expected.max() <= 1
+    last = images.contiguous(memory_format=torch.channels_last)
+    view = noise(19, 3, 46, 74)[:, :, ::2, ::2].copy_(images)
+    one = images[:1].expand(19, -1, -1, -1)
+    close(transform(last, seeded(3)), expected, atol=1e-6)
+    close(transform(view, seeded(3)), expected, atol=1e-6)
+    close(transform(one, seeded(3)), transform(one.contiguous(), seeded(3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_images_that_want_gradients_are_served(transform):
+    images = noise(3, 3, 23, 37)
+    assert not transform(images.requires_grad_(), seeded()).requires_grad
+    assert transform(images.double(), seeded()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_images_of_a_batch_are_drawn_apart(transform):
+    """Of one image, repeated, come many."""
+    images = noise(1, 3, 23, 37).expand(40, -1, -1, -1)
+    assert len(transform(images, seeded()).unique(dim=0)) >= (2 if "Flip" in repr(transform) else 40)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("transform", TRANSFORMS[:-1], ids=repr)
+def test_a_gpu_gives_the_same(transform):
+    images = edge_cases(19)
+    on_gpu = transform(images.cuda(), seeded(3))
+    assert on_gpu.is_cuda
+    close(on_gpu.cpu(), transform(images, seeded(3)), atol=1e-4)
+    there = torch.Generator("cuda").manual_seed(3)
+    assert transform(images.cuda(), there).shape == on_gpu.shape
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_composes():
+    images = noise(19, 3, 23, 37).cuda()
+    assert torch.equal(TRANSFORMS[-1](images, seeded(3)), TRANSFORMS[-1](images, seeded(3)))
+
+
+# how parameters are drawn
+
+MANY = torch.zeros(4000, 3, 1, 1)
+
+
+@pytest.mark.parametrize("p", [0, 0.2, 0.5, 1])
+def test_flips_come_with_probability_p(p):
+    share = RandomHorizontalFlip(p).draw(MANY, seeded())["flipped"].double().mean()
+    assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 4000))
+
+
+def many(height, width):
+    return torch.zeros(1, 3, 1, 1).expand(4000, 3, height, width)
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (120, 300), (90, 50)])
+@pytest.mark.parametrize("scale, ratio", [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.5, 0.6), (1.0, 2.0))])
+def test_windows_are_drawn_as_torchvisions(shape, scale, ratio):
+    drawn = RandomResizedCrop(8, scale, ratio).draw(many(*shape), seeded())
+    ours = torch.stack([drawn[name] for name in ("top", "left", "height", "width")], dim=1).double()
+    torch.manual_seed(0)
+    theirs = v2.RandomResizedCrop(8, scale, ratio, antialias=True)
+    image = torch.zeros(1, 1, 1).expand(3, *shape)
+    params = [theirs.make_params([image]) for _ in range(2000)]
+    theirs = torch.tensor([[each[name] for name in ("top", "left", "height", "width")] for each in params]).double()
+    for statistic in (lambda x: x, lambda x: x[:, 2:3] * x[:, 3:4], lambda x: (x[:, 3:4] / x[:, 2:3]).log()):
+        a, b = statistic(ours), statistic(theirs)
+        error = ((a.var(0) / len(a) + b.var(0) / len(b)).sqrt() + 1e-9) * 4.5
+        assert ((a.mean(0) - b.mean(0)).abs() <= error).all()
+        torch.testing.assert_close(a.std(0), b.std(0), rtol=0.1, atol=1e-6)
+
+
+def test_windows_keep_their_ranges_and_reach_the_borders():
+    drawn = RandomResizedCrop(8, scale=(0.08, 0.9)).draw(many(200, 260), seeded())
+    area, ratio = drawn["height"] * drawn["width"] / (200 * 260), drawn["width"] / drawn["height"]
+    assert 0.079 < area.min() < 0.09 and 0.85 < area.max() < 0.91
+    assert 0.74 < ratio.min() < 0.77 and 1.30 < ratio.max() < 1.35
+    bottom, right = drawn["top"] + drawn["height"], drawn["left"] + drawn["width"]
+    assert drawn["top"].min() == 0 == drawn["left"].min() and bottom.max() == 200 and right.max() == 260
+
+
+@pytest.mark.parametrize(
+    "shape, window",
+    [((40, 400), (0, 173, 40, 53)), ((400, 40), (173, 0, 53, 40)), ((40, 40), (0, 0, 40, 40))],
+)
+def test_where_no_window_fits_the_central_one_is_taken(shape, window):
+    drawn = RandomResizedCrop(8, scale=(2, 3)).draw(torch.zeros(2, 3, *shape), seeded())
+    assert [drawn[name].tolist() for name in ("top", "left", "height", "width")] == [[value] * 2 for value in window]
+
+
+def test_colours_are_drawn_uniformly_in_torchvisions_ranges():
+    drawn = ColorJitter(0.5, 2, (0.1, 0.3), 0.2).draw(MANY, seeded())
+    for name, low, high in (("brightness", 0.5, 1.5), ("contrast", 0, 3), ("saturation", 0.1, 0.3), ("hue", -0.2, 0.2)):
+        assert low <= drawn[name].min() and drawn[name].max() <= high
+        deciles = torch.quantile(drawn[name], torch.linspace(0, 1, 11, dtype=torch.float64))
+        close((deciles - low) / (high - low), torch.linspace(0, 1, 11, dtype=torch.float64), atol=0.04)
+
+
+def test_every_order_is_drawn_equally_often():
+    images = torch.zeros(1, 3, 1, 1).expand(NEIGHBOURS * 4800, -1, -1, -1)
+    orders, counts = ColorJitter(0.5).draw(images, seeded())["order"].unique(dim=0, return_counts=True)
+    assert len(orders) == 24 and (counts.double() / NEIGHBOURS - 200).abs().max() < 4 * math.sqrt(200)
+
+
+def test_light_is_drawn_in_its_ranges():
+    drawn = Lighting(temperature=(3000, 10000), glare=0.6, p=0.3).draw(MANY, seeded())
+    kelvin, glare = drawn["temperature"], drawn["glare"]
+    assert 3000 <= kelvin.min() < 3010 and 9950 < kelvin.max() <= 10000
+    assert kelvin.median() == pytest.approx(2 / (1 / 3000 + 1 / 10000), rel=0.02)  # the middle in mired
+    assert (glare > 0).double().mean() == pytest.approx(0.3, abs=0.03)
+    assert glare.max() <= 0.6 and glare[glare > 0].mean() == pytest.approx(0.3, abs=0.02)
+
+
+# one after another
+
+
+def test_compose_calls_its_members_in_turn():
+    first, second = RandomResizedCrop(24), ColorJitter(0.5, 0.5, 0.5, 0.5)
+    images, generator = noise(5, 3, 23, 37), seeded()  # few enough for one part
+    assert torch.equal(Compose([first, second])(images, seeded()), second(first(images, generator), generator))
+
+
+def test_compose_serves_any_callable_and_every_image_once():
+    def darken(images, generator=None):
+        return images / 2
+
+    images = noise(40, 3, 96, 100)
+    assert torch.equal(Compose([darken, Compose([darken])])(images), images / 4)
+    assert torch.equal(Compose([])(images), images)
+
+
+def test_they_print_as_they_are_made():
+    assert repr(RandomHorizontalFlip(p=0.5)) == "RandomHorizontalFlip(p=0.5)"
+    assert repr(RandomResizedCrop(8, ratio=(1, 2))) == "RandomResizedCrop(size=(8, 8), scale=(0.08, 1.0), ratio=(1, 2))"
+    assert repr(ColorJitter(0.5)) == "ColorJitter(brightness=(0.5, 1.5), contrast=None, saturation=None, hue=None)"
+    assert repr(Compose([RandomVerticalFlip(1)])) == "Compose([RandomVerticalFlip(p=1)])"
+    assert repr(Lighting()) == "Lighting(temperature=(3000, 10000), glare=0.5, p=0.5)"
+
+
+# what is refused
+
+ONE = torch.zeros(2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+@pytest.mark.parametrize(
+    "images, error, text",
+    [
+        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ValueError, r"float in \[0, 1\], got torch.uint8"),
+        (torch.zeros(3, 8, 8), ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
+        (torch.zeros(2, 1, 8, 8), ValueError, r"\(B, 3, H, W\), got \(2, 1, 8, 8\)"),
+        (torch.zeros(0, 3, 8, 8), ValueError, r"\(B, 3, H, W\), got \(0, 3, 8, 8\)"),
+        ([[0.5]], TypeError, "tensor .*got list"),
+    ],
+)
+def test_bad_images_are_refused(transform, images, error, text):
+    with pytest.raises(error, match=text):
+        transform(images)
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: RandomHorizontalFlip(1.5), r"p .*\[0, 1\], got 1.5"),
+        (lambda: RandomVerticalFlip(-0.1), r"p .*\[0, 1\], got -0.1"),
+        (lambda: RandomHorizontalFlip(math.nan), r"p .*\[0, 1\], got nan"),
+        (lambda: RandomResizedCrop(0), "size in pixels, .*got 0"),
+        (lambda: RandomResizedCrop((8, 8, 8)), "size in pixels, .*got \\(8, 8, 8\\)"),
+        (lambda: RandomResizedCrop(8.0), "size in pixels, .*got 8.0"),
+        (lambda: RandomResizedCrop(8, scale=(1, 0.1)), r"scale as \(smallest, largest\) .*got \(1, 0.1\)"),
+        (lambda: RandomResizedCrop(8, scale=0.5), r"scale as \(smallest, largest\) .*got 0.5"),
+        (lambda: RandomResizedCrop(8, ratio=(0, 1)), r"ratio as .*got \(0, 1\)"),
+        (lambda: RandomResizedCrop(8, ratio=(1, math.inf)), r"ratio as .*got \(1, inf\)"),
+        (lambda: ColorJitter(-0.5), "brightness .*got -0.5"),
+        (lambda: ColorJitter(contrast=(-0.5, 1)), r"contrast .*got \(-0.5, 1\)"),
+        (lambda: ColorJitter(saturation=(1.5, 0.5)), r"saturation .*got \(1.5, 0.5\)"),
+        (lambda: ColorJitter(brightness=math.inf), "brightness .*got inf"),
+        (lambda: ColorJitter(hue=0.6), r"hue .*\[0, 0.5\].*got 0.6"),
+        (lambda: ColorJitter(hue=(-0.6, 0)), r"hue .*\[-0.5, 0.5\], got \(-0.6, 0\)"),
+        (lambda: ColorJitter("much"), "brightness .*got 'much'"),
+        (lambda: Lighting(temperature=(10000, 3000)), r"temperature .*got \(10000, 3000\)"),
+        (lambda: Lighting(temperature=(300, 3000)), r"temperature .*\[1000, 40000\], got \(300, 3000\)"),
+        (lambda: Lighting(glare=1.5), r"glare .*\[0, 1\], got 1.5"),
+        (lambda: Lighting(p=2), r"p .*\[0, 1\], got 2"),
+        (lambda: Compose([ColorJitter(), "flip"]), "list of transforms, each callable, got .*'flip'"),
+        (lambda: Compose(ColorJitter()), "list of transforms, each callable, got ColorJitter"),
+        (lambda: horizontal_flip(ONE, torch.ones(3) > 0), r"flipped as \(2,\) bool, got \(3,\) torch.bool"),
+        (lambda: vertical_flip(ONE, torch.ones(2)), r"flipped as \(2,\) bool, got \(2,\) torch.float32"),
+        (lambda: adjust_brightness(ONE, -1), r"brightness of at least 0, got -1"),
+        (lambda: adjust_contrast(ONE, math.nan), r"contrast .*got nan"),
+        (lambda: adjust_contrast(ONE, math.inf), r"contrast .*got inf"),
+        (lambda: adjust_saturation(ONE, torch.ones(3)), r"saturation as a number or \(2,\) of them, got \(3,\)"),
+        (lambda: adjust_saturation(ONE, "much"), "saturation as a number .*got 'much'"),
+        (lambda: adjust_hue(ONE, torch.tensor([0.2, 0.6])), r"hue in \[-0.5, 0.5\], got 0.6"),
+        (lambda: color_jitter(ONE, 1, order=torch.zeros(2, 4)), r"order \(2, 4\) of permutations"),
+        (lambda: color_jitter(ONE, 1, order=torch.arange(4)), r"order \(2, 4\) of permutations"),
+        (lambda: resized_crop(ONE, 0, 0, 4, 4, 0), "size in pixels, .*got 0"),
+        (lambda: resized_crop(ONE, 0, 0, 0, 4, 8), r"height in \[1, 8\], got 0"),
+        (lambda: resized_crop(ONE, 5, 0, 4, 4, 8), "within 8 x 8 pixels, got rows 5 to 9, columns 0 to 4"),
+        (lambda: resized_crop(ONE, 0.5, 0, 4, 4, 8), "top as an integer"),
+        (lambda: resized_crop(ONE, 0, -1, 4, 4, 8), r"left in \[0, 7\], got -1"),
+        (lambda: adjust_lighting(ONE, temperature=300), r"temperature in \[1000, 40000\], got 300"),
+        (lambda: adjust_lighting(ONE, glare=2), r"glare in \[0, 1\], got 2"),
+        (lambda: adjust_lighting(ONE, radius=0), "radius of at least"),
+        (lambda: adjust_lighting(ONE, stretch=0.5), "stretch of at least 1"),
+        (lambda: adjust_lighting(ONE, angle=math.inf), "angle finite, got"),
+    ],
+)
+def test_bad_parameters_are_refused(call, text):
+    with pytest.raises((ValueError, TypeError), match=text):
+        call()
+
+
+def test_examples_in_the_docstrings_hold():
+    outcome = doctest.testmod(augment)
+    assert outcome.attempted >= 2 and outcome.failed == 0
