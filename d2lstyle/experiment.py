@@ -51,6 +51,45 @@ def mean_interval(values, level=0.95):
     return Interval(mean, mean - reach, mean + reach, n)
 
 
+def means_by(rows, by, value):
+    """The mean of a column over seeds, for each value of another one.
+
+    Args:
+        rows: list of dicts, one a run, with at least `by` and `value`.
+        by: the column that tells what is compared, such as "arm".
+        value: the column of numbers.
+    Returns:
+        {each value of `by`, in order of appearance: Interval}
+    """
+    return {name: mean_interval([row[value] for row in rows if row[by] == name]) for name in _distinct(rows, by)}
+
+
+def gains_over(rows, by, value, baseline):
+    """By how much each arm beats a baseline, as the mean of differences on the same seed.
+
+    Seeds differ more than arms do, because some draw better photos for all; the difference leaves that out.
+
+    Args:
+        rows, by, value: as for `means_by`; each row has a "seed".
+        baseline: the value of `by` to compare with.
+    Returns:
+        {each other value of `by`: Interval}
+    Raises:
+        ValueError: the baseline is not there, or an arm lacks one of its seeds.
+    """
+    numbers = {(row[by], row["seed"]): row[value] for row in rows}
+    arms, seeds = _distinct(rows, by), [seed for name, seed in numbers if name == baseline]
+    missing = [(name, seed) for name in arms for seed in seeds if (name, seed) not in numbers]
+    if not seeds or missing:
+        raise ValueError(f"expected each arm at each seed of {baseline!r}, got none for {missing or baseline!r}")
+    return {name: mean_interval([numbers[name, seed] - numbers[baseline, seed] for seed in seeds])
+            for name in arms if name != baseline}  # fmt: skip
+
+
+def _distinct(rows, by):
+    return list(dict.fromkeys(row[by] for row in rows))
+
+
 def write_record(path, rows, *, command, **about):
     """Keep the rows of a run as JSON: the file appears whole or not at all.
 

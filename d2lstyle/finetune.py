@@ -242,7 +242,8 @@ def fit(model, train, validation=None, *, epochs=5, lr=3e-4, head_multiplier=10,
         torch.manual_seed(seed)  # dropout, and transforms that know no generator
         run.bf16 = _runs_in_bf16(precision, model, device)
         groups = param_groups(model, lr, head_multiplier=head_multiplier)
-        return run.all_epochs(torch.optim.AdamW(groups, weight_decay=weight_decay))
+        fused = device.type in ("cpu", "cuda")  # one pass over all weights instead of one an operation
+        return run.all_epochs(torch.optim.AdamW(groups, weight_decay=weight_decay, fused=fused))
 
 
 def evaluate(model, data, *, batch_size=100):

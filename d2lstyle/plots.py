@@ -33,7 +33,8 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     _check_titles(row_titles or [""] * rows, rows)
     # a row is as high as its flattest width allows, so that no paper is left white
     shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
-    height = rows * (WIDTH / columns * max(shapes) + (0.28 if any(titles) else 0.05)) + (0.35 if title else 0)
+    lines = max(text.count("\n") + 1 for text in titles)
+    height = rows * (WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)) + (0.35 if title else 0)
     figure, axes = _figure(height, rows, columns)
     for axis in axes.flat:
         axis.axis("off")
@@ -91,6 +92,8 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
         if band:
             axis.fill_between(x, *band, color=line.get_color(), alpha=0.15, linewidth=0)
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if logarithmic else "linear")
+    if all(isinstance(value, int) for x, *_ in curves.values() for value in x):
+        axis.xaxis.get_major_locator().set_params(integer=True)  # no half epochs
     axis.legend(fontsize=8)
     axis.grid(alpha=0.25)
     return figure
@@ -114,7 +117,7 @@ def plot_intervals(groups, xlabel, title):
         reach = [[mean - low for mean, low in zip(means, lows)], [high - mean for mean, high in zip(means, highs)]]
         axis.errorbar(means, y, xerr=reach, fmt="o", markersize=4, capsize=2, label=group)
     axis.set(xlabel=xlabel, title=title, yticks=range(len(names)), yticklabels=names)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)  # the first name on top
     axis.grid(axis="x", alpha=0.25)
     if len(groups) > 1:
         axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -150,6 +153,22 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
         axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if value > middle else "0.15")
     axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return figure
+
+
+def show_means(columns, title, bounds=(0, 1)):
+    """A heat map of means, each with its interval: one column a test, one row an arm.
+
+    Args:
+        columns: {column name: {row name: Interval or any (mean, low, high, ...)}}, the same rows in each.
+        title: text.
+        bounds: as in `show_heatmap`.
+    Returns:
+        matplotlib Figure.
+    """
+    row_names = list(next(iter(columns.values())))
+    cells = [[columns[column][row] for column in columns] for row in row_names]
+    texts = [[f"{mean:.2f}  [{low:.2f}, {high:.2f}]" for mean, low, high, *_ in line] for line in cells]
+    return show_heatmap([[cell[0] for cell in line] for line in cells], row_names, list(columns), title, texts, bounds=bounds)
 
 
 def show_matrices(matrices, titles, title=None):

@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy import stats
 
-from d2lstyle.experiment import mean_interval, read_record, write_record
+from d2lstyle.experiment import gains_over, mean_interval, means_by, read_record, write_record
 
 
 def test_the_interval_is_students():
@@ -27,6 +27,27 @@ def test_more_confidence_is_a_wider_interval():
 def test_what_has_no_interval(values, level, words):
     with pytest.raises(ValueError, match=words):
         mean_interval(values, level)
+
+
+ROWS = [{"arm": arm, "seed": seed, "accuracy": value} for arm, values in (("b", (0.5, 0.9)), ("a", (0.6, 1.0)))
+        for seed, value in enumerate(values)]  # fmt: skip
+
+
+def test_means_by_arm():
+    assert means_by(ROWS, "arm", "accuracy") == {"b": mean_interval([0.5, 0.9]), "a": mean_interval([0.6, 1.0])}
+
+
+def test_gains_are_differences_on_the_same_seed():
+    shuffled = [ROWS[i] for i in (3, 0, 2, 1)]
+    gains = gains_over(shuffled, "arm", "accuracy", "b")
+    assert list(gains) == ["a"] and gains["a"][:3] == pytest.approx((0.1, 0.1, 0.1))  # the arms overlap, the gain is sure
+
+
+def test_gains_need_a_partner():
+    with pytest.raises(ValueError, match="'a', 1"):
+        gains_over(ROWS[:-1], "arm", "accuracy", "b")
+    with pytest.raises(ValueError, match="'c'"):
+        gains_over(ROWS, "arm", "accuracy", "c")
 
 
 def test_a_record_comes_back(tmp_path):

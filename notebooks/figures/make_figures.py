@@ -3,12 +3,15 @@
 The contact sheet shows each backbone whose real weights are on this computer; nothing is tuned between its pictures.
 """
 
+import io
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.functional import to_pil_image
 
 import d2lstyle as ds
+from d2lstyle import plots, vending
+from d2lstyle.experiment import means_by, read_record
 from d2lstyle.progress import progress_bar
 
 HERE = Path(__file__).parent
@@ -21,6 +24,7 @@ FONT = ImageFont.load_default(size=14)
 
 def main():
     """Draw every picture."""
+    draw_fine_tuning()
     draw_title_picture()
     draw_style_bank()
     for name in BACKBONES:
@@ -30,6 +34,29 @@ def main():
             print(f"{name} left out: {str(reason)[:70]} ...")
         else:
             draw_contact_sheet(net)
+
+
+def draw_fine_tuning():
+    """Goods in the show room, and how fast they are learned with pretrained and with random weights."""
+    record = read_record(HERE.parents[1] / "data" / "results" / "02_fine_tuning.json")
+    curves = {}
+    for start in ("pretrained", "from scratch"):
+        rows = [row for row in record["rows"] if row.get("start") == start]
+        found = means_by(rows, "epoch", "accuracy")
+        curves[start] = (list(found), *zip(*[interval[:3] for interval in found.values()]))
+    title = f"Twelve goods, {record['images']} photos of each ({record['few']} seeds, 95 % intervals)"
+    figure = plots.plot_curves(curves, "passes over the photos", "accuracy on photos never seen", title)
+    figure.axes[0].set_ylim(0, 1)
+    file = io.BytesIO()
+    figure.savefig(file)
+    curve = Image.open(file).convert("RGB")
+    tile, columns = curve.height // 4, 3
+    canvas = Image.new("RGB", (columns * tile + GAP + curve.width, curve.height), "white")
+    canvas.paste(curve, (columns * tile + GAP, 0))
+    for number, name in enumerate(vending.GOODS):
+        goods = vending.draw("showroom", "train", name, 3).resize((tile - 4, tile - 4), Image.Resampling.LANCZOS)
+        canvas.paste(goods, (2 + number % columns * tile, 2 + number // columns * tile))
+    save(canvas, "02_fine_tuning")
 
 
 def draw_title_picture():
