@@ -6,8 +6,9 @@ The contact sheet shows each backbone whose real weights are on this computer; n
 import io
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.transforms.functional import to_pil_image
+from torchvision.transforms.functional import to_pil_image, to_tensor
 
 import d2lstyle as ds
 from d2lstyle import plots, vending
@@ -24,6 +25,7 @@ FONT = ImageFont.load_default(size=14)
 
 def main():
     """Draw every picture."""
+    draw_augmentation()
     draw_fine_tuning()
     draw_title_picture()
     draw_style_bank()
@@ -34,6 +36,33 @@ def main():
             print(f"{name} left out: {str(reason)[:70]} ...")
         else:
             draw_contact_sheet(net)
+
+
+def draw_augmentation():
+    """Goods as trained on, made-up variants of them, goods as met at the fair; and what the variants were worth there."""
+    record = read_record(HERE.parents[1] / "data" / "results" / "01_image_augmentation.json")
+    means = means_by(record["rows"], "arm", "showroom")
+    studio, fair = (batch_of(domain) for domain in ("studio", "showroom"))
+    recipe = ds.Compose([ds.RandomResizedCrop(96, scale=(0.4, 1)), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.1)])
+    variants = recipe(studio, torch.Generator().manual_seed(3))
+    title = (f"Right in the show room: {means['none'].mean:.0%} when trained on the first row, "
+             f"{means['... + colour'].mean:.0%} when also on variants as in the second ({record['seeds']} seeds)")  # fmt: skip
+    rows = ["studio", "variants", "show room"]
+    figure = plots.show_images(torch.cat([studio, variants, fair]), columns=10, row_titles=rows, title=title)
+    save(picture_of(figure), "01_image_augmentation")
+
+
+def batch_of(domain):
+    """One picture of each of ten goods."""
+    pictures = [vending.draw(domain, "test", name, 8) for name in list(vending.GOODS)[:10]]
+    return torch.stack([to_tensor(picture) for picture in pictures])
+
+
+def picture_of(figure):
+    """A matplotlib figure as a PIL image."""
+    file = io.BytesIO()
+    figure.savefig(file)
+    return Image.open(file).convert("RGB")
 
 
 def draw_fine_tuning():
@@ -47,9 +76,7 @@ def draw_fine_tuning():
     title = f"Twelve goods, {record['images']} photos of each ({record['few']} seeds, 95 % intervals)"
     figure = plots.plot_curves(curves, "passes over the photos", "accuracy on photos never seen", title)
     figure.axes[0].set_ylim(0, 1)
-    file = io.BytesIO()
-    figure.savefig(file)
-    curve = Image.open(file).convert("RGB")
+    curve = picture_of(figure)
     tile, columns = curve.height // 4, 3
     canvas = Image.new("RGB", (columns * tile + GAP + curve.width, curve.height), "white")
     canvas.paste(curve, (columns * tile + GAP, 0))
