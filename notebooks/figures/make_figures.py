@@ -45,8 +45,8 @@ def draw_augmentation():
     studio, fair = (batch_of(domain) for domain in ("studio", "showroom"))
     recipe = ds.Compose([ds.RandomResizedCrop(96, scale=(0.4, 1)), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.1)])
     variants = recipe(studio, torch.Generator().manual_seed(3))
-    title = (f"Right in the show room: {means['none'].mean:.0%} when trained on the first row, "
-             f"{means['... + colour'].mean:.0%} when also on variants as in the second ({record['seeds']} seeds)")  # fmt: skip
+    title = (f"Right in the show room: {means['none'].mean:.0%} trained on the studio alone, "
+             f"{means['... + colour'].mean:.0%} with variants ({record['seeds']} seeds)")  # fmt: skip
     rows = ["studio", "variants", "show room"]
     figure = plots.show_images(torch.cat([studio, variants, fair]), columns=10, row_titles=rows, title=title)
     save(picture_of(figure), "01_image_augmentation")
