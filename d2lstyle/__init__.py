@@ -6,12 +6,15 @@ Names are loaded when they are first used: `import d2lstyle` takes no time, and 
 from importlib import import_module
 
 _ROOMS = {
+    "attribution": ("guided_backprop", "occlusion", "region_weights", "saliency"),
     "augment": ("ColorJitter", "Compose", "Lighting", "RandomHorizontalFlip", "RandomResizedCrop", "RandomVerticalFlip"),
     "backbones": ("Backbone", "backbone"),
     "datasets": ("ImageDataset", "load_dataset"),
     "finetune": ("evaluate", "fit", "freeze", "param_groups", "replace_head", "stages"),
     "images": ("read_image", "write_image"),
-    "losses": ("content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "total_variation"),
+    "losses": ("content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "top_channels",
+               "total_variation"),  # fmt: skip
+    "map_checks": ("cascading_randomization", "deletion_curve", "insertion_curve", "rank_correlation"),
     "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),
     "transfer": ("StyleResult", "StyleStep", "stylize"),
 }

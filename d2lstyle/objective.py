@@ -3,9 +3,10 @@
 import time
 
 import torch
+import torch.nn.functional as F
 
-from .images import resize
-from .losses import content_loss, gram, gram_loss, total_variation
+from .images import resize, scaled_size
+from .losses import content_loss, gram, gram_loss, top_channels, total_variation
 from .prepare import prepared
 
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
@@ -16,9 +17,10 @@ WORTH = 0.9  # bf16 must take at most so much of the time of fp32: less is no ga
 class Objective:
     """The losses of an image at one size, with the targets they compare it to."""
 
-    def __init__(self, *, net, content, styles, proportions, style_scale, weights, content_layers, style_layers,
-                 layer_weights, convention, dtype):  # fmt: skip
-        self.net, self.content, self.styles, self.proportions = prepared(net, dtype), content, styles, proportions
+    def __init__(self, *, net, content, styles, masks, proportions, mix, style_scale, style_channels, weights, content_layers,
+                 style_layers, layer_weights, convention, dtype):  # fmt: skip
+        self.net, self.content, self.styles, self.masks = prepared(net, dtype), content, styles, masks
+        self.proportions, self.mix, self.style_channels = proportions, mix, style_channels
         self.style_scale, self.weights, self.convention = style_scale, weights, convention
         self.content_layers, self.style_layers = content_layers, style_layers
         self.layer_weights = layer_weights or {layer: 1 / len(style_layers) for layer in style_layers}
@@ -32,13 +34,14 @@ class Objective:
         features = self._features(resize(self.content.to(self.device), size))
         self.content_targets = {layer: features[layer].to(self.net.mean.dtype) for layer in self.content_layers}
         self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
-        style_side = round(max(size) * self.style_scale)
-        grams = [self._mean_grams(resize(style.to(self.device), style_side)) for style in self.styles]
+        means = self._mean_grams(round(max(size) * self.style_scale))
         # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
-        self.style_targets = {
-            layer: self.n_positions[layer] * sum(part * each[layer] for part, each in zip(self.proportions, grams))
-            for layer in self.style_layers
-        }
+        self.style_targets = {layer: self.n_positions[layer] * mean for layer, mean in means.items()}
+        self.channels = dict.fromkeys(self.style_layers)
+        if self.style_channels != 1:
+            for layer, target in self.style_targets.items():
+                chosen = self.channels[layer] = top_channels(target, self.style_channels)
+                self.style_targets[layer] = target.take_along_dim(chosen[:, :, None], 1).take_along_dim(chosen[:, None], 2)
 
     def __call__(self, image):
         """{term: (B,)}; "total" is the one to minimise."""
@@ -49,7 +52,8 @@ class Objective:
                 features[layer].to(image.dtype), self.content_targets[layer], self.convention
             )
         for layer in self.style_layers:
-            losses[f"style {layer}"] = gram_loss(features[layer], self.style_targets[layer], self.convention)
+            compared = _chosen(features[layer], self.channels[layer])
+            losses[f"style {layer}"] = gram_loss(compared, self.style_targets[layer], self.convention)
         content = sum(losses[f"content {layer}"] for layer in self.content_layers) / len(self.content_layers)
         style = sum(self.layer_weights[layer] * losses[f"style {layer}"] for layer in self.style_layers)
         tv = total_variation(image, TV_CONVENTION[self.convention])
@@ -57,12 +61,44 @@ class Objective:
         total = alpha * content + beta * style + gamma * tv
         return {"total": total, "content": content, "style": style, "tv": tv, **losses}
 
-    def _mean_grams(self, style):
-        features = {layer: feature.to(style.dtype) for layer, feature in self._features(style).items()}
-        return {layer: gram(features[layer]) / features[layer].shape[2:].numel() for layer in self.style_layers}
+    def _mean_grams(self, side):
+        """{layer: (1 or B, C, C)}: the Gram of the mixed styles, `side` pixels at the longer side, by position."""
+        # Features are added place by place, so they need one canvas; the first style's is as good as any.
+        canvas = scaled_size(self.styles[0].shape[2:], side) if self.mix == "features" else side
+        features = [self._features(resize(style.to(self.device), canvas)) for style in self.styles]
+        return {layer: self._mixed([each[layer].to(self.net.mean.dtype) for each in features]) for layer in self.style_layers}
+
+    def _mixed(self, features):
+        """The Gram of one layer's features of each style, mixed."""
+        shares = self.proportions.to(self.device).T[..., None, None]  # (styles, 1 or B, 1, 1)
+        weights = [_at_layer(mask, style) for mask, style in zip(self.masks, features)]
+        if self.mix == "grams":
+            grams = [gram(_as_many(style, w), w) / style[0, 0].numel() for style, w in zip(features, weights)]
+            return sum(share * each for share, each in zip(shares, grams))
+        # F diag(w) F^T is the plain Gram of F sqrt(w).
+        rooted = [style if w is None else style * (w / w.mean(dim=(2, 3), keepdim=True)).sqrt()
+                  for style, w in zip(features, weights)]  # fmt: skip
+        return gram(sum(share[..., None] * each for share, each in zip(shares, rooted))) / features[0][0, 0].numel()
 
     def _features(self, image):
         return self.net(image, [*self.content_layers, *self.style_layers])
+
+
+def _at_layer(mask, features):
+    """A mask of the style image as weights of a layer's positions: the part of each position that it covers."""
+    return None if mask is None else F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])
+
+
+def _as_many(features, weights):
+    """One style's features under a mask for each image of a batch."""
+    return features if weights is None or len(features) > 1 else features.expand(len(weights), -1, -1, -1)
+
+
+def _chosen(features, channels):
+    """The channels that are compared: all, the same of each image, or each image's own."""
+    if channels is None:
+        return features
+    return features[:, channels[0]] if len(channels) == 1 else features.take_along_dim(channels[:, :, None, None], 1)
 
 
 def runs_in_bf16(precision, net):

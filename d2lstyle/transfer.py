@@ -67,6 +67,8 @@ def stylize(
     style,
     *,
     style_weights=None,
+    style_masks=None,
+    mix="grams",
     content_weight=None,
     style_weight=None,
     tv_weight=None,
@@ -74,6 +76,7 @@ def stylize(
     style_layers=None,
     layer_weights=None,
     style_scale=1.0,
+    style_channels=1.0,
     convention="relative",
     net=None,
     sizes=None,
@@ -91,12 +94,20 @@ def stylize(
     Args:
         content: (B, 3, H, W) in [0, 1]. A batch is B independent runs, equal to B calls.
         style: (1, 3, H, W), or (B, 3, H, W) for a style to each content, or a list of such, to be mixed.
-        style_weights: proportions of a list's styles, any scale; None for equal parts. The Grams are mixed.
+        style_weights: proportions of a list's styles, any scale; None for equal parts. A row of them for each content,
+            (B, styles), gives each its own mixture.
+        style_masks: which positions of the style count, and how much: (1, 1, H, W) or (B, 1, H, W) of the style's size,
+            not negative, such as `region_weights` makes; for a list of styles a list, None for all positions. A layer's
+            positions weigh as much as the mask covers of them.
+        mix: how a list of styles is mixed. "grams" adds their Grams: the textures of all. "features" adds their features
+            place by place, and takes the Gram of the sum: a texture between them.
         content_weight, style_weight, tv_weight: alpha, beta and the weight of total variation, none negative; None
             for the convention's default.
         content_layers, style_layers: layer names of the network, or None for its own choice.
         layer_weights: {style layer: w_l}, or None for 1 / number of layers, as Gatys et al. do.
         style_scale: longer side of the style over longer side of the content. Larger means larger strokes.
+        style_channels: part of each style layer's channels that are compared, or how many from 2 on: those most active in
+            the style, see `top_channels`.
         convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
         net: a `Backbone`, or None for `backbone("auto")`.
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
@@ -120,14 +131,18 @@ def stylize(
     check_image(content, "content")
     content = content.detach().float()
     styles = _checked_styles(style, len(content))
-    _check_choices(convention=convention, optimizer=optimizer, init=init, precision=precision)
+    masks = _checked_masks(style_masks, styles, len(content))
+    _check_choices(mix=mix, convention=convention, optimizer=optimizer, init=init, precision=precision)
     net = backbone("auto", device=device) if net is None else net
     schedule = coarse_to_fine(content.shape[2:], sizes, steps)
     objective = Objective(
         net=net,
         content=content,
         styles=styles,
-        proportions=_proportions(style_weights, len(styles)),
+        masks=masks,
+        proportions=_proportions(style_weights, len(styles), len(content)),
+        mix=mix,
+        style_channels=style_channels,
         style_scale=_checked_scale(style_scale),
         weights=_term_weights(net, convention, content_weight, style_weight, tv_weight),
         content_layers=_checked_layers(net, net.content_layers if content_layers is None else content_layers),
@@ -244,13 +259,40 @@ def _checked_scale(style_scale):
     return style_scale
 
 
-def _proportions(style_weights, n_styles):
-    weights = [1] * n_styles if style_weights is None else [float(weight) for weight in style_weights]
-    if len(weights) != n_styles:
+def _checked_masks(style_masks, styles, batch):
+    masks = list(style_masks) if isinstance(style_masks, (list, tuple)) else [style_masks]
+    if style_masks is None:
+        return [None] * len(styles)
+    if len(masks) != len(styles):
+        raise ValueError(f"expected a mask for each of {len(styles)} styles, or None in its place, got {len(masks)}")
+    for mask, style in zip(masks, styles):
+        if mask is None:
+            continue
+        shape = (1, *style.shape[2:])
+        if not isinstance(mask, torch.Tensor) or tuple(mask.shape[1:]) != shape or len(mask) not in {1, len(style), batch}:
+            found = tuple(getattr(mask, "shape", ())) or type(mask).__name__
+            raise ValueError(f"expected a style mask of its style's size, (1, {', '.join(map(str, shape))}), got {found}")
+        if not (mask >= 0).all() or not mask.isfinite().all():
+            raise ValueError("expected style masks of finite values, none negative")
+        if not (mask.flatten(1) > 0).any(dim=1).all():
+            raise ValueError("expected style masks that keep some position, got an empty one: it leaves no style")
+    return [None if mask is None else mask.detach().float() for mask in masks]
+
+
+def _proportions(style_weights, n_styles, batch):
+    """(1, styles), or (B, styles) where each content has its own; each row adds up to one."""
+    try:
+        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
+    if weights.ndim == 1 and len(weights) != n_styles:
         raise ValueError(f"expected a weight for each of {n_styles} styles, got {len(weights)}")
-    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise ValueError(f"expected style weights, none negative and not all zero, got {weights}")
-    return [weight / sum(weights) for weight in weights]
+    if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
+        raise ValueError(f"expected style weights ({n_styles},) or ({batch}, {n_styles}), got {tuple(weights.shape)}")
+    weights = weights.view(-1, n_styles)
+    if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
+        raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
+    return (weights / weights.sum(1, keepdim=True)).float()
 
 
 def _term_weights(net, convention, *given):
@@ -273,6 +315,7 @@ def _checked_layers(net, layers):
 
 def _check_choices(**given):
     choices = {
+        "mix": ("grams", "features"),
         "convention": CONVENTIONS,
         "optimizer": ("lbfgs", "adam"),
         "init": ("content", "noise"),

@@ -16,7 +16,8 @@ OPTIMIZERS = ["lbfgs", "adam"]
 def objective_at(size, net, content, styles, **changes):
     """The objective that `stylize` would minimise with its defaults."""
     settings = {
-        "net": net, "content": content, "styles": styles, "proportions": [1 / len(styles)] * len(styles),
+        "net": net, "content": content, "styles": styles, "masks": [None] * len(styles), "mix": "grams",
+        "proportions": torch.full((1, len(styles)), 1 / len(styles)), "style_channels": 1.0,
         "style_scale": 1.0, "weights": (1, net.style_weight, 2), "content_layers": net.content_layers,
         "style_layers": net.style_layers, "layer_weights": None, "convention": "relative", "dtype": torch.float32,
     }  # fmt: skip
@@ -206,7 +207,7 @@ def test_proportions_have_no_scale(net, photo, starry, mosaic, weights, same):
 
 
 def test_mixed_targets_are_the_mean_of_the_styles_grams(net, photo, starry, mosaic):
-    objective = objective_at((32, 48), net, photo, [starry, mosaic], proportions=[0.3, 0.7])
+    objective = objective_at((32, 48), net, photo, [starry, mosaic], proportions=torch.tensor([[0.3, 0.7]]))
     features = [net(resize(style, 48), net.style_layers) for style in (starry, mosaic)]
     for layer in net.style_layers:
         (a, b), positions = (each[layer] for each in features), net(photo, [layer])[layer].shape[2:].numel()
