@@ -15,6 +15,7 @@ _ROOMS = {
     "losses": ("content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "top_channels",
                "total_variation"),  # fmt: skip
     "map_checks": ("cascading_randomization", "deletion_curve", "insertion_curve", "rank_correlation"),
+    "objective": ("style_distance",),
     "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),
     "transfer": ("StyleResult", "StyleStep", "stylize"),
 }

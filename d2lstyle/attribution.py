@@ -44,18 +44,19 @@ class Scorer(nn.Module):
         self.model = prepared(net) if fast and is_backbone else copy.deepcopy(net, shared)
         self.eval()
         self.classes = list(getattr(net, "classes", []))
-        self._zero = getattr(net, "mean", torch.zeros(1))
+        mean = getattr(net, "mean", None)
+        self._zero = mean if isinstance(mean, torch.Tensor) else torch.zeros(1)
         self._score = self.model.logits if is_backbone else self.model
 
     def forward(self, images):
-        scores = self._score(images)
+        scores = self._score(images.clone())  # a network may begin by writing into its input
         if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
             found = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
             raise ValueError(f"expected a classifier that gives scores (B, classes), got {found}")
         return scores
 
     def zero_for(self, images):
-        """What the network takes for nothing, as a picture like `images`: a backbone's mean colour, or 0."""
+        """What the network takes for nothing, as a picture like `images`: the colour it subtracts itself, or 0."""
         return self._zero.to(images).expand_as(images)
 
     def prepare(self, images, targets):
@@ -95,6 +96,8 @@ class Scorer(nn.Module):
                 raise unknown_name("class", target, self.classes or ["only numbers, as the model has no `classes`"])
             return self.classes.index(target)
         try:
+            if isinstance(target, bool) or getattr(target, "dtype", None) == torch.bool:
+                raise TypeError
             number = index(target)
         except TypeError:
             raise ValueError(f"expected targets as class numbers or names, got {target!r}") from None
@@ -113,6 +116,7 @@ def check_batch(images):
         raise ValueError(f"expected finite float images, got {images.dtype}")
 
 
+@torch.inference_mode(False)  # a caller in that mode has no gradient in mind, this needs one
 def saliency(net, images, targets=None, *, scaled=True):
     """How strongly each pixel moves the score of a class: the largest absolute gradient over its channels.
 
@@ -132,6 +136,7 @@ def saliency(net, images, targets=None, *, scaled=True):
     return _gradient_map(Saliency, Scorer(net), images, targets, scaled)
 
 
+@torch.inference_mode(False)
 def guided_backprop(net, images, targets=None, *, scaled=True):
     """As `saliency`, but each ReLU on the way back lets only positive gradients through.
 
@@ -163,8 +168,8 @@ def occlusion(net, images, targets=None, *, window=32, stride=16, fill=None, sco
         images, targets: as for `saliency`.
         window: pixels of the patch's side, or (height, width).
         stride: pixels from one patch to the next, at most the window's.
-        fill: value of the patch, a number or (C, 1, 1); None for what the network takes for nothing: a backbone's mean
-            colour, 0 for others.
+        fill: value of the patch, a number or (C, 1, 1); None for what the network takes for nothing: the mean colour of a
+            backbone or of what `replace_head` made from one, 0 for others.
         score: "logit", or "probability", which also falls when another class gains.
         memory: MiB that activations may take at a time; it sets how many patches share a pass.
         scaled: whether each map is divided by its largest value, and pixels that speak against the class are 0; else the

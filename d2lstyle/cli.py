@@ -51,6 +51,8 @@ def stylize(
     content_weight: Annotated[Optional[float], typer.Option(help="Alpha.", show_default="1")] = None,
     tv_weight: Annotated[Optional[float], typer.Option(help="Weight of total variation.", show_default="2")] = None,
     mix: Annotated[Optional[list[float]], typer.Option(help="Proportion of a style: once for each, in their order.")] = None,
+    mix_features: Annotated[bool, typer.Option("--mix-features", help="Mix features place by place, instead of Grams.")] = False,
+    style_mask: Annotated[Optional[list[Path]], typer.Option(help="A picture of a style's size, white where the style counts: once for each.")] = None,
     style_scale: Annotated[float, typer.Option(help="Size of the style over size of the result: larger strokes.")] = 1.0,
     optimizer: Annotated[Optimizer, typer.Option()] = Optimizer.lbfgs,
     init: Annotated[Init, typer.Option(help="What the optimisation starts from.")] = Init.content,
@@ -60,10 +62,11 @@ def stylize(
     seed: Annotated[int, typer.Option(help="Of the noise that --init noise starts from.")] = 0,
 ):  # fmt: skip
     """Paint CONTENT in the style of one or more STYLE images."""
-    from .images import check_writable, resize, write_image
+    from .images import check_writable, read_image, resize, write_image
 
     check_writable(output)  # before the work, not after it
     image, styles = resize(_picture(content), size), [_picture(each) for each in style]
+    masks = [read_image(each).mean(dim=1, keepdim=True) for each in style_mask] if style_mask else None
 
     from . import transfer  # after the files: what these load takes seconds, a misspelt name should not
     from .backbones import backbone as load_backbone
@@ -71,9 +74,10 @@ def stylize(
 
     net = load_backbone(backbone, device=device, weights=weights or "imagenet")
     result = transfer.stylize(
-        image, styles, style_weights=mix, net=net, steps=steps, style_weight=style_weight, tv_weight=tv_weight,
-        content_weight=content_weight, style_scale=style_scale, optimizer=optimizer.value, init=init.value,
-        preserve_color=preserve_color, precision=precision.value, seed=seed, callback=progress_bar(),
+        image, styles, style_weights=mix, style_masks=masks, mix="features" if mix_features else "grams", net=net,
+        steps=steps, style_weight=style_weight, tv_weight=tv_weight, content_weight=content_weight, style_scale=style_scale,
+        optimizer=optimizer.value, init=init.value, preserve_color=preserve_color, precision=precision.value, seed=seed,
+        callback=progress_bar(),
     )  # fmt: skip
     write_image(result.image, output)
     early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""

@@ -23,7 +23,8 @@ def gram(features, weights=None):
     Args:
         features: (B, C, H, W), any range.
         weights: (B, 1, H, W) or (1, 1, H, W) non-negative position weights, or None for all positions alike.
-            They are rescaled to a mean of one, so weights of ones change nothing.
+            They are rescaled to a mean of one, so weights of ones change nothing. Positions of weight zero are left out of
+            the work, and of the gradient.
     Returns:
         (B, C, C), the raw sum over positions.
     Raises:
@@ -70,12 +71,12 @@ def top_channels(G, keep=0.25):
     return energy.topk(kept_count(keep, G.shape[1]), dim=1).indices.sort(dim=1).values
 
 
-def kept_count(keep, n):
+def kept_count(keep, n, name="keep"):
     """How many of `n` things `keep` means: a part of them, above 0 and at most 1, or a number from 2 on."""
     if isinstance(keep, int) and not isinstance(keep, bool) and 2 <= keep <= n:
         return keep
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep <= 1:
-        raise ValueError(f"expected keep as a part, above 0 and at most 1, or as a number from 2 to {n}, got {keep!r}")
+        raise ValueError(f"expected {name} as a part, above 0 and at most 1, or as a number from 2 to {n}, got {keep!r}")
     return max(1, round(keep * n))
 
 

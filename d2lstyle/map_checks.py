@@ -29,6 +29,20 @@ class Curve(NamedTuple):
     area: torch.Tensor
 
 
+class Cascade(NamedTuple):
+    """What is left of a map while the network forgets.
+
+    Attributes:
+        layers: names of the lowest layer drawn anew so far, from the top down.
+        correlations: (len(layers), B) rank correlations with the map of the trained network.
+        maps: (len(layers), B, 1, H, W).
+    """
+
+    layers: list
+    correlations: torch.Tensor
+    maps: torch.Tensor
+
+
 def rank_correlation(maps, others):
     """Spearman's rank correlation of each map with its partner: 1 where both rank the pixels alike, 0 where unrelated.
 
@@ -57,32 +71,35 @@ def cascading_randomization(method, net, images, targets, *, every=1, seed=0, ca
         method: `saliency`, `guided_backprop`, or any function of (net, images, targets) that gives maps.
         net: a classifier; it is not changed.
         images, targets: as for `saliency`.
-        every: how many layers are randomised between two maps.
+        every: how many layers are drawn anew between two maps.
         seed: of the random weights.
         callback: called with (done, total) maps.
     Returns:
-        {layer: (B,) rank correlation with the map of the trained network}, from the top down; each is the lowest layer
-        randomised so far. The last is the lowest of all.
+        Cascade; its last entry is that of the network with nothing learned left.
     Raises:
-        ValueError: the network has no such layers.
+        ValueError: the network has no such layers, or every is not positive.
 
     Adebayo et al. 2018, "Sanity Checks for Saliency Maps", section 3.1, and its erratum of 2020.
     """
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"expected every as a positive integer, got {every!r}")
     targets, *_ = Scorer(net, fast=True).prepare(images, targets)  # the top class changes with the weights
     trained, net = method(net, images, targets), copy.deepcopy(net)
     layers = _layers_from_the_top(net)
     chosen = [count for count in range(1, len(layers) + 1) if count % every == 0 or count == len(layers)]
-    found = {}
-    with torch.random.fork_rng(devices=[]):
+    maps = []
+    devices = {parameter.device for parameter in net.parameters() if parameter.is_cuda}
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        for count, (name, modules) in enumerate(layers, start=1):
+        for count, (_, modules) in enumerate(layers, start=1):
             for module in modules:
                 module.reset_parameters()
             if count in chosen:
-                found[name] = rank_correlation(method(net, images, targets), trained)
+                maps.append(method(net, images, targets))
                 if callback:
-                    callback(len(found), len(chosen))
-    return found
+                    callback(len(maps), len(chosen))
+    correlations = torch.stack([rank_correlation(each, trained) for each in maps])
+    return Cascade([layers[count - 1][0] for count in chosen], correlations, torch.stack(maps))
 
 
 def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, memory=256):
@@ -136,7 +153,7 @@ def _curve(scorer, start, end, targets, maps, steps, together):
         raise ValueError(f"expected maps ({len(start)}, 1, {start.shape[2]}, {start.shape[3]}), got {tuple(maps.shape)}")
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"expected steps as a positive integer, got {steps!r}")
-    ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
+    ranks = maps.cpu().flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
     parts = torch.linspace(0, 1, steps + 1)
     probabilities = torch.empty(len(start), steps + 1)
     places = torch.cartesian_prod(torch.arange(len(start)), torch.arange(steps + 1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from .images import resize, scaled_size
-from .losses import content_loss, gram, gram_loss, top_channels, total_variation
+from .losses import content_loss, gram, gram_loss, kept_count, style_layer_loss, top_channels, total_variation
 from .prepare import prepared
 
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
@@ -40,7 +40,8 @@ class Objective:
         self.channels = dict.fromkeys(self.style_layers)
         if self.style_channels != 1:
             for layer, target in self.style_targets.items():
-                chosen = self.channels[layer] = top_channels(target, self.style_channels)
+                kept = kept_count(self.style_channels, target.shape[1], "style_channels")
+                chosen = self.channels[layer] = top_channels(target, kept / target.shape[1])
                 self.style_targets[layer] = target.take_along_dim(chosen[:, :, None], 1).take_along_dim(chosen[:, None], 2)
 
     def __call__(self, image):
@@ -82,6 +83,32 @@ class Objective:
 
     def _features(self, image):
         return self.net(image, [*self.content_layers, *self.style_layers])
+
+
+@torch.no_grad()
+def style_distance(net, images, style, *, masks=None, style_layers=None):
+    """How far the textures of images are from that of a style: 0 is the same, 1 as far as an empty image.
+
+    Args:
+        net: a `Backbone`.
+        images: (B, 3, H, W) in [0, 1].
+        style: (1, 3, h, w) or (B, 3, h, w) in [0, 1], of any size: Grams are compared by position.
+        masks: (B, 1, H, W) weights of the images' positions, as in `stylize`; None for all alike. One image may have
+            several.
+        style_layers: layer names, or None for the network's own choice.
+    Returns:
+        (B,), the mean over layers of the style loss in the convention "relative".
+
+    The style loss that `stylize` minimises by default, taken of finished images.
+    """
+    layers = net.style_layers if style_layers is None else style_layers
+    features, targets = net(images, layers), net(style, layers)
+    losses = []
+    for layer in layers:
+        weights = _at_layer(masks, features[layer])
+        G, A = gram(_as_many(features[layer], weights), weights), gram(targets[layer])
+        losses.append(style_layer_loss(G / features[layer][0, 0].numel(), A / targets[layer][0, 0].numel(), 1, "relative"))
+    return torch.stack(losses).mean(dim=0)
 
 
 def _at_layer(mask, features):

@@ -49,6 +49,26 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     return figure
 
 
+def overlay(images, maps, gamma=1.0):
+    """Maps laid over their pictures, as pictures: grey where a map is 0, coloured and bright where it is 1.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        maps: (B, 1, H, W) in [0, 1].
+        gamma: below 1 to bring out small values.
+    Returns:
+        (B, 3, H, W) in [0, 1], on the CPU.
+    Raises:
+        ValueError: maps do not fit the images.
+    """
+    if maps.shape != (len(images), 1, *images.shape[2:]):
+        raise ValueError(f"expected maps {(len(images), 1, *images.shape[2:])}, got {tuple(maps.shape)}")
+    maps = maps.detach().cpu().clamp(0, 1) ** gamma
+    colors = torch.from_numpy(plt.get_cmap("inferno")(maps[:, 0].numpy())[..., :3]).float().movedim(-1, 1)
+    grey = images.detach().cpu().mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    return ((1 - maps) * 0.75 * grey + maps * (0.25 * grey + 0.75 * colors)).clamp(0, 1)
+
+
 def plot_history(history, terms=("total", "content", "style", "tv"), title="Losses while the image changes"):
     """The terms of the loss against the step, on a logarithmic axis; a dotted line marks each change of size.
 

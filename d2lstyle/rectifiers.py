@@ -22,18 +22,31 @@ class HookedReLU6(nn.ReLU):
         return nn.functional.relu6(x)
 
 
+class HookableReLU(nn.Module):
+    """A ReLU or ReLU6 whose input nobody else reads: hooks would else change the gradient of a shortcut beside it too."""
+
+    def __init__(self, relu):
+        super().__init__()
+        self.relu = HookedReLU6() if isinstance(relu, nn.ReLU6) else relu
+        self.relu.inplace = False
+
+    def forward(self, x):
+        return self.relu(x.view_as(x))
+
+
 def with_hookable_relus(model, run):
-    """Replace the ReLU6s of a model in place by ones that captum hooks, once it is sure that no ReLU escapes.
+    """Replace the ReLUs of a model in place by ones that captum hooks, once it is sure that no ReLU escapes.
 
     Args:
         model: the module to change; a copy that nobody else uses.
-        run: a function without arguments that passes an image through it.
+        run: a function without arguments that passes an image through it, and returns the scores.
     Raises:
-        ValueError: a layer calls its ReLU as a function, or there is no ReLU at all.
+        ValueError: a layer calls its ReLU as a function, there is no ReLU at all, or a layer reads what an in-place ReLU
+            has overwritten, so that the model without in-place ReLUs is another.
     """
     caught = _Catcher(model)
     with torch.no_grad(), caught:
-        run()
+        scores = run()
     caught.remove_hooks()
     if caught.escaping:
         place, call = caught.escaping[0]
@@ -43,11 +56,15 @@ def with_hookable_relus(model, run):
         )
     if not caught.n_modules:
         raise ValueError("guided backprop changes the gradient of ReLUs, and this model passed none: use saliency")
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.ReLU6):
-            model.set_submodule(name, HookedReLU6())
-        elif isinstance(module, nn.ReLU):
-            module.inplace = False
+    for name, module in list(model.named_modules(remove_duplicate=False)):  # one ReLU may have several names
+        if isinstance(module, RELUS):
+            model.set_submodule(name, HookableReLU(module))
+    with torch.no_grad():
+        if not torch.allclose(run(), scores, equal_nan=True):
+            raise ValueError(
+                "guided backprop needs ReLUs that are not in-place, and this model gives other scores with such: "
+                "one of its layers reads what a ReLU has overwritten (use saliency)"
+            )
 
 
 class _Catcher(TorchDispatchMode):

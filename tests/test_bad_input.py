@@ -142,6 +142,7 @@ def test_what_is_no_image_is_one_error_that_names_the_file(tmp_path, name, from_
 # functions
 
 IMAGE = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+PAIR, MASK = torch.cat([IMAGE, IMAGE.flip(3)]), torch.ones(1, 1, 32, 32)
 
 
 def with_value(value):
@@ -189,6 +190,37 @@ REFUSED = {
     "style_weights: negative": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[2, -1], net=net), ValueError, "none negative"),
     "style_weights: all zero": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[0, 0], net=net), ValueError, "not all zero"),
     "style_weights: NaN": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[1, torch.nan], net=net), ValueError, "expected style weights"),
+    "style_weights: three axes": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=torch.ones(1, 1, 2), net=net), ValueError, r"style weights \(2,\) or \(1, 2\), got \(1, 1, 2\)"),
+    "style_weights: one number": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weights=1.0, net=net), ValueError, r"style weights \(1,\) or \(1, 1\), got \(\)"),
+    "style_weights: ragged": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [1]], net=net), ValueError, r"style weights as numbers, one a style, got \[\[1, 2\], \[1\]\]"),
+    "style_weights: words": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=["a", "b"], net=net), ValueError, "style weights as numbers, one a style, got"),
+    "style_weights: too few rows": (lambda net, tmp: stylize(PAIR.repeat(2, 1, 1, 1), [IMAGE] * 2, style_weights=[[1, 2]] * 2, net=net), ValueError, r"style weights \(2,\) or \(4, 2\), got \(2, 2\)"),
+    "style_weights: too many rows": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[[1, 2]] * 3, net=net), ValueError, r"style weights \(2,\) or \(1, 2\), got \(3, 2\)"),
+    "style_weights: rows too long": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2, 3]] * 2, net=net), ValueError, r"style weights \(2,\) or \(2, 2\), got \(2, 3\)"),
+    "style_weights: a row of zeros": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [0, 0]], net=net), ValueError, "not all zero"),
+    "style_weights: a row with a negative": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [3, -1]], net=net), ValueError, "none negative"),
+    "mix: unknown": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, mix="gram", net=net), ValueError, "unknown mix 'gram': did you mean 'grams'"),
+    "style_masks: empty": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=0 * MASK, net=net), ValueError, "keep some position, got an empty one"),
+    "style_masks: empty for one image": (lambda net, tmp: stylize(PAIR, IMAGE, style_masks=torch.cat([MASK, 0 * MASK]), net=net), ValueError, "keep some position, got an empty one"),
+    "style_masks: another size": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[..., 1:], net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(1, 1, 32, 31\)"),
+    "style_masks: the content's size": (lambda net, tmp: stylize(IMAGE[..., :40], torch.rand(1, 3, 48, 40), style_masks=MASK, net=net), ValueError, r"its style's size, \(1, 1, 48, 40\), got"),
+    "style_masks: two axes": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[0, 0], net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(32, 32\)"),
+    "style_masks: three channels": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=IMAGE, net=net), ValueError, r"its style's size, .*got \(1, 3, 32, 32\)"),
+    "style_masks: an array": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.numpy(), net=net), ValueError, "its style's size"),
+    "style_masks: a word": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks="left", net=net), ValueError, "its style's size, .* got str"),
+    "style_masks: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK - 2 * torch.eye(32), net=net), ValueError, "finite values, none negative"),
+    "style_masks: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.nan), net=net), ValueError, "finite values, none negative"),
+    "style_masks: infinite": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.inf), net=net), ValueError, "finite values, none negative"),
+    "style_masks: too few": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=[MASK], net=net), ValueError, "a mask for each of 2 styles, or None in its place, got 1"),
+    "style_masks: one for two styles": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=MASK, net=net), ValueError, "a mask for each of 2 styles, or None in its place, got 1"),
+    "style_masks: too many": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[MASK, None], net=net), ValueError, "a mask for each of 1 styles, or None in its place, got 2"),
+    "style_masks: none": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[], net=net), ValueError, "a mask for each of 1 styles, or None in its place, got 0"),
+    "style_masks: for more images": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.expand(2, -1, -1, -1), net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(2, 1, 32, 32\)"),
+    "style_channels: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=0, net=net), ValueError, "style_channels as a part, above 0 and at most 1, or as a number from 2 to 32, got 0"),
+    "style_channels: above one": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=1.5, net=net), ValueError, "style_channels as a part, .* got 1.5"),
+    "style_channels: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=-0.5, net=net), ValueError, "style_channels as a part, .* got -0.5"),
+    "style_channels: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=torch.nan, net=net), ValueError, "style_channels as a part, .* got nan"),
+    "style_channels: more than there are": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=10**6, net=net), ValueError, "style_channels as a part, .* got 1000000"),
     "content_weight: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, content_weight=-1, net=net), ValueError, "content_weight of zero or more, got -1"),
     "style_weight: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=-0.1, net=net), ValueError, "style_weight of zero or more, got -0.1"),
     "style_weight: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=torch.nan, net=net), ValueError, "style_weight of zero or more, got nan"),

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
-from benchmarks import augment, batch, convergence, memory, transfer, tutorial
+from benchmarks import attribution, augment, batch, convergence, memory, transfer, tutorial
 from benchmarks.peers import PEERS
-from d2lstyle import backbone, content_loss, gram, style_layer_loss
+from d2lstyle import backbone, content_loss, gram, occlusion, sample, style_layer_loss
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_augment_prints_a_ratio_for_each_peer(printed):
     rows = [line for line in lines[3:] if line]
     assert [row[:28].strip() for row in rows] == list(augment.ROWS)
     assert all(row.count("x)") == 3 for row in rows[:-1])  # nobody else has our lighting
+
+
+def test_attribution_prints_patches_a_second(printed):
+    lines = printed(attribution, "--sizes", "32", "--patches", "4", "--rounds", "1")
+    assert "captum, 4 a pass" in lines[-2] and "( 1.00x)" in lines[-1] and lines[-1].count("x)") == 2
+
+
+def test_both_programs_draw_the_same_map():
+    net, photo = backbone("efficientnet_lite0", device="cpu"), sample("chelsea", (48, 48))
+    theirs = attribution.plain_occlusion(net, photo, torch.tensor([281]), 16, 8, 4)[:, :1]
+    torch.testing.assert_close(occlusion(net, photo, 281, window=16, stride=8, scaled=False), theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("row", augment.ROWS[:-1])

@@ -86,6 +86,21 @@ def test_mix_is_the_proportion_of_each_style(command, mosaic):
     assert not torch.equal(read_image("equal.png"), read_image("alone.png"))
 
 
+def test_masks_and_features_are_those_of_the_function(command, net, mosaic):
+    write_image(resize(mosaic, 48), "tiles.png")
+    left = torch.zeros(1, 3, 48, 48)
+    left[..., :24] = 1
+    write_image(left, "left.png")
+    masks = ["--style-mask", "left.png", "--style-mask", "left.png", "--mix-features"]
+    status, _, err = command("stylize", "cat.png", "night.jpg", "tiles.png", "-o", "out.png", *FAST, *masks)
+    assert status == 0, err
+    styles = [read_image("night.jpg"), read_image("tiles.png")]
+    options = {"style_masks": [left[:, :1]] * 2, "mix": "features"}
+    expected, plain = (stylize(read_image("cat.png"), styles, net=net, steps=2, **given).image for given in (options, {}))
+    assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-6
+    assert (expected - plain).abs().max() > 5 / 255
+
+
 def test_the_backbone_may_have_weights_of_its_own(command, folder):
     torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
     status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST, "--backbone", "squeezenet1_1", "--weights", "mine.pth")

@@ -5,8 +5,8 @@ import doctest
 import pytest
 import torch
 
-from d2lstyle import content_loss, gram, gram_loss, losses, style_layer_loss, style_loss, total_variation
-from d2lstyle.losses import CONVENTIONS
+from d2lstyle import content_loss, gram, gram_loss, losses, style_layer_loss, style_loss, top_channels, total_variation
+from d2lstyle.losses import CONVENTIONS, kept_count
 
 # Two channels, three positions.
 F2 = torch.tensor([[1.0, 2, 3], [0, 1, -1]]).view(1, 2, 1, 3)
@@ -72,6 +72,81 @@ def test_gram_with_weights_by_hand():
     # 1*1.5+4*0.5+9*1 = 12.5;  0*1.5+2*0.5-3*1 = -2;  0*1.5+1*0.5+1*1 = 1.5
     weighted = gram(F2, torch.tensor([3.0, 1, 2]).view(1, 1, 1, 3))
     assert torch.equal(weighted, torch.tensor([[[12.5, -2], [-2, 1.5]]]))
+
+
+@pytest.mark.parametrize("chosen", [[(0, 3, 4, 11), (3, 5)], [(0, 1, 2), (2, 7, 14)], [range(15), (6,)], [(14,), (0,)]])
+def test_each_image_has_the_gram_of_its_own_region(chosen):
+    """Positions that no image of the batch counts are skipped, those of another image are not."""
+    features, masks = random_features(2, 4, 3, 5), torch.zeros(2, 1, 15)
+    for mask, positions in zip(masks, chosen):
+        mask[0, list(positions)] = 1
+    found = gram(features, masks.view(2, 1, 3, 5))
+    for image, positions, G in zip(features, chosen, found):
+        gathered = image.flatten(1)[:, list(positions)]
+        torch.testing.assert_close(G, gathered @ gathered.T * 15 / len(positions), rtol=1e-12, atol=1e-12)
+
+
+def test_one_region_serves_a_batch():
+    features, mask = random_features(3, 4, 3, 5), torch.zeros(1, 1, 3, 5)
+    mask[..., 1:, 2:4] = 1
+    torch.testing.assert_close(gram(features, mask), gram(features, mask.expand(3, -1, -1, -1)), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(gram(features, mask), gram(features[..., 1:, 2:4]) * 15 / 4, rtol=1e-12, atol=1e-12)
+
+
+# the most active channels
+
+
+def grams_with_diagonals(*diagonals):
+    """Grams whose other entries are far larger: only the diagonal counts."""
+    diagonals = torch.tensor(diagonals)
+    return torch.full((*diagonals.shape, diagonals.shape[1]), 1e3).diagonal_scatter(diagonals, dim1=1, dim2=2)
+
+
+@pytest.mark.parametrize(
+    "keep, expected",
+    [
+        (2, [[0, 3], [1, 2]]),
+        (0.4, [[0, 3], [1, 2]]),
+        (3, [[0, 2, 3], [0, 1, 2]]),
+        (0.01, [[3], [1]]),  # one at least
+        (0.2, [[3], [1]]),
+        (1, [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]),
+        (5, [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]),
+    ],
+)
+def test_top_channels_by_hand(keep, expected):
+    G = grams_with_diagonals([8.0, 1, 5, 9, 2], [3.0, 9, 7, 0, 1])
+    assert top_channels(G, keep).tolist() == expected
+
+
+def test_a_quarter_of_the_channels_is_chosen_by_default():
+    assert top_channels(grams_with_diagonals([1.0, 4, 2, 3, 0, 5, 7, 6])).tolist() == [[6, 7]]
+
+
+def test_top_channels_are_those_with_the_largest_sum_of_squares():
+    features = random_features(3, 8, 4, 5)
+    for image, found in zip(features, top_channels(gram(features), 3)):
+        assert found.tolist() == sorted(image.square().sum(dim=(1, 2)).topk(3).indices.tolist())
+
+
+@pytest.mark.parametrize(
+    "keep, n, expected",
+    [
+        (1, 7, 7), (1.0, 7, 7), (0.5, 7, 4), (0.5, 5, 2), (0.25, 16, 4), (1e-9, 7, 1),
+        (2, 7, 2), (7, 7, 7), (2, 2, 2), (1, 1, 1), (0.1, 1, 1),
+    ],  # fmt: skip
+)
+def test_how_many_are_kept(keep, n, expected):
+    """3.5 and 2.5 are rounded to the even number."""
+    assert kept_count(keep, n) == expected
+
+
+@pytest.mark.parametrize("keep", [0, 0.0, -1, -0.25, 1.5, 8, 2.0, True, False, None, "2", float("nan"), float("inf"), [2]])
+def test_other_parts_are_refused(keep):
+    with pytest.raises(ValueError, match="a part, above 0 and at most 1, or as a number from 2 to 7, got"):
+        kept_count(keep, 7)
+    with pytest.raises(ValueError, match="a part, above 0 and at most 1, or as a number from 2 to 7, got"):
+        top_channels(torch.rand(1, 7, 7), keep)
 
 
 # the style term
@@ -274,6 +349,8 @@ def test_gram_loss_reads_any_memory_format():
 
 X, Y = random_features(2, 2, 2, 3), random_features(2, 2, 2, 3, seed=1)
 WEIGHTS = random_features(2, 1, 2, 3, seed=2).abs()
+MASK = torch.tensor([1.0, 0, 0, 1, 1, 0]).view(1, 1, 2, 3)
+MASKS = torch.tensor([[1.0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 0, 1]]).view(2, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +358,9 @@ WEIGHTS = random_features(2, 1, 2, 3, seed=2).abs()
     [
         (gram, (X,)),
         (gram, (X, WEIGHTS)),
+        (lambda features: gram(features, WEIGHTS), (X,)),
+        (lambda features: gram(features, MASK), (X,)),
+        (lambda features: gram(features, MASKS), (X,)),
         *((lambda G, A, c=c: style_layer_loss(G, A, 6, convention=c), (gram(X), gram(Y))) for c in CONVENTIONS),
         *((lambda F, P, c=c: content_loss(F, P, convention=c), (X, Y)) for c in CONVENTIONS),
         (lambda images: total_variation(images, convention="cs231n"), (X,)),
@@ -305,6 +385,9 @@ ONES = torch.ones(1, 2, 3, 3)
         (lambda: gram(ONES, -torch.ones(1, 1, 3, 3)), "non-negative"),
         (lambda: gram(ONES, torch.zeros(1, 1, 3, 3)), "positive sum"),
         (lambda: gram(ONES, torch.full((1, 1, 3, 3), torch.nan)), "non-negative"),
+        (lambda: gram(ONES.expand(2, -1, -1, -1), torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)])), "positive sum"),
+        (lambda: top_channels(G2[0]), r"Grams \(B, C, C\), got \(2, 2\)"),
+        (lambda: top_channels(torch.ones(1, 2, 3)), r"Grams \(B, C, C\), got \(1, 2, 3\)"),
         (lambda: style_layer_loss(G2, A3, 2), r"\(1, 2, 2\) and \(1, 3, 3\)"),
         (lambda: style_layer_loss(G2[0], A2[0], 2), r"Grams \(B, C, C\)"),
         (lambda: style_layer_loss(G2, A2.expand(2, 2, 2), 2), r"\(1, 2, 2\) and \(2, 2, 2\)"),
@@ -331,4 +414,4 @@ def test_bad_input_is_refused(call, text):
 
 def test_examples_in_the_docstrings_hold():
     outcome = doctest.testmod(losses)
-    assert outcome.attempted >= 4 and outcome.failed == 0
+    assert outcome.attempted >= 5 and outcome.failed == 0

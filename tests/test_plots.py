@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from d2lstyle import StyleStep
-from d2lstyle.plots import plot_curves, plot_history, show_images, show_matrices
+from d2lstyle.plots import overlay, plot_curves, plot_history, show_images, show_matrices
 
 RED, BLUE = (torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 20, 30) for color in ([1.0, 0, 0], [0.0, 0, 1]))
 MASK = torch.eye(8).view(1, 1, 8, 8)
@@ -93,9 +93,21 @@ def test_matrices_hold_their_numbers():
     assert np.array_equal(axis.images[0].get_array(), matrix.numpy()) and axis.get_title() == "a"
 
 
+def test_an_overlay_is_grey_where_the_map_is_zero_and_coloured_where_it_is_one():
+    halves = torch.zeros(1, 1, 20, 30)
+    halves[..., 15:] = 1
+    picture = overlay(BLUE, halves)
+    assert picture.shape == (1, 3, 20, 30) and picture.min() >= 0 and picture.max() <= 1
+    left, right = picture[0, :, 0, 0], picture[0, :, 0, -1]
+    assert left.std() < 1e-6 and left[0] == pytest.approx(0.75 / 3)  # a grey of the picture's mean
+    assert right[0] > 0.7 and right[2] < right[0]  # the map's brightest colour is a pale yellow
+    torch.testing.assert_close(overlay(RED, halves / 4, gamma=0.5), overlay(RED, halves / 2))
+
+
 @pytest.mark.parametrize(
     "call, text",
     [
+        (lambda: overlay(RED, torch.zeros(1, 1, 20, 20)), "expected maps \\(1, 1, 20, 30\\)"),
         (lambda: show_images([RED, BLUE], titles=["one"]), "expected 2 titles, got 1"),
         (lambda: show_images([RED], titles=[]), "expected 1 titles, got 0"),
         (lambda: show_images([RED, BLUE], columns=1, row_titles=["one"]), "expected 2 titles, got 1"),

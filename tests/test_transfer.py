@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
-from d2lstyle import backbone, gram, objective, read_image, sample, stylize, transfer, write_image
+from d2lstyle import (
+    backbone, gram, objective, painting, read_image, sample, style_layer_loss, stylize, top_channels, transfer, write_image,
+)  # fmt: skip
 from d2lstyle.images import resize
 from d2lstyle.objective import Objective, runs_in_bf16
 from d2lstyle.schedule import coarse_to_fine
@@ -24,6 +26,20 @@ def objective_at(size, net, content, styles, **changes):
     objective = Objective(**settings | changes)
     objective.set_size(size)
     return objective
+
+
+def half_mask(side, left=True):
+    """Ones in one half of a square picture and zeros in the other."""
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., slice(side // 2) if left else slice(side // 2, None)] = 1
+    return mask
+
+
+def spread_mask(side, seed=0):
+    """A mask with all kinds of values, and a whole corner of zeros."""
+    mask = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(seed))
+    mask[..., : side // 2, side // 4 :] = 0
+    return mask
 
 
 class Watcher:
@@ -224,6 +240,235 @@ def test_style_scale_is_the_styles_size_over_the_contents(net, photo, mosaic, sc
     torch.testing.assert_close(objective.style_targets[layer], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("mix", ["grams", "features"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_each_content_has_its_own_proportions(net, photo, starry, mosaic, mix, optimizer):
+    contents, rows = torch.cat([photo, photo.flip(3), photo]), [[1, 3], [2, 0], [0, 7]]
+    options = {"net": net, "steps": 3, "mix": mix, "optimizer": optimizer}
+    batch = stylize(contents, [starry, mosaic], style_weights=rows, **options).image
+    singles = [stylize(content, [starry, mosaic], style_weights=row, **options).image
+               for content, row in zip(contents.split(1), rows)]  # fmt: skip
+    torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
+    assert (batch[0] - batch[2]).abs().max() > 0.04
+
+
+@pytest.mark.parametrize("rows", [torch.tensor([1.0, 3]), [[1, 3]], [[1, 3], [2, 6]], torch.tensor([[0.5, 1.5], [1, 3]])])
+def test_equal_rows_of_proportions_are_one(net, photo, starry, mosaic, rows):
+    contents = torch.cat([photo, photo.flip(3)])
+    one, same = (stylize(contents, [starry, mosaic], style_weights=given, net=net, steps=2).image for given in ([1, 3], rows))
+    torch.testing.assert_close(same, one, rtol=0, atol=1e-4)
+
+
+# the positions of a style that count
+
+
+@pytest.mark.parametrize("mix", ["grams", "features"])
+@pytest.mark.parametrize("value", [1.0, 0.2, True])
+def test_a_mask_of_one_value_changes_nothing(net, photo, starry, mosaic, mix, value):
+    mask = torch.full((1, 1, 48, 48), value)
+    for styles, masks in [([starry], [mask]), ([starry, mosaic], [mask, None])]:
+        masked, plain = (objective_at((32, 48), net, photo, styles, masks=given, mix=mix) for given in (masks, [None] * 2))
+        for layer in net.style_layers:
+            torch.testing.assert_close(masked.style_targets[layer], plain.style_targets[layer], rtol=1e-4, atol=1e-5)
+    results = [stylize(photo, starry, style_masks=given, mix=mix, net=net, steps=3).image for given in (mask, None)]
+    torch.testing.assert_close(*results, rtol=0, atol=1e-3)
+
+
+def pooled(mask, height, width):
+    """(height, width): the mean of a mask over the pixels that each position touches."""
+    rows, columns = mask.shape[2:]
+    spans = ([slice(i * pixels // places, -(-(i + 1) * pixels // places)) for i in range(places)]
+             for pixels, places in ((rows, height), (columns, width)))  # fmt: skip
+    down, across = spans
+    return torch.tensor([[mask[0, 0, row, column].mean() for column in across] for row in down])
+
+
+@pytest.mark.parametrize("side, scale", [(48, 1.0), (40, 1.0), (48, 1.5), (96, 0.75), (5, 1.0)])
+def test_a_mask_weighs_the_positions_of_every_layer(net, photo, side, scale):
+    """Whatever the sizes of mask and layer are, the target is the Gram of the style's positions under weights, by hand."""
+    style, mask = painting("mosaic", size=max(side, 32)), spread_mask(side)
+    objective = objective_at((32, 48), net, photo, [style], masks=[mask], style_scale=scale)
+    features = net(resize(style, round(48 * scale)), net.style_layers)
+    for layer in net.style_layers:
+        columns, weights = features[layer][0].flatten(1), pooled(mask, *features[layer].shape[2:]).flatten()
+        mean = columns @ (weights[:, None] * columns.T) / weights.sum()
+        torch.testing.assert_close(objective.style_targets[layer][0] / objective.n_positions[layer], mean, rtol=1e-3, atol=1e-5)
+        plain = columns @ columns.T / len(weights)
+        assert (mean - plain).norm() > 0.02 * plain.norm()
+
+
+def test_one_pixel_of_a_mask_is_found_in_every_layer(net, photo, starry):
+    mask = torch.zeros(1, 1, 48, 48)
+    mask[..., 30, 41] = 1
+    objective = objective_at((32, 48), net, photo, [starry], masks=[mask])
+    features = net(starry, net.style_layers)
+    for layer in net.style_layers:
+        height, width = features[layer].shape[2:]
+        column = features[layer][0, :, 30 * height // 48, 41 * width // 48]
+        expected = torch.outer(column, column) * objective.n_positions[layer]
+        torch.testing.assert_close(objective.style_targets[layer][0], expected, rtol=1e-3, atol=1e-4)
+
+
+def distance(net, image, style):
+    """How far the Grams of two pictures are, position by position: 0 the same, 1 as far as from nothing."""
+    shares = []
+    for one, other in zip(*(net(each, net.style_layers).values() for each in (image, style))):
+        G, A = gram(one) / one[0, 0].numel(), gram(other) / other[0, 0].numel()
+        shares.append((G - A).square().sum() / A.square().sum())
+    return (sum(shares) / len(shares)).item()
+
+
+def test_a_mask_that_selects_one_texture_transfers_that_one_alone(net):
+    """The style image is half one painting, half another; a mask of either half makes the result that half's."""
+    halves = painting("starry", size=96)[..., :48], painting("mosaic", size=96)[..., :48]
+    style, content = torch.cat(halves, dim=3), sample("chelsea", size=72)
+    seen = resize(style, 72)[..., :36], resize(style, 72)[..., 36:]  # the textures at the size that they are transferred in
+    unmasked, *masked = (
+        [distance(net, stylize(content, style, style_masks=mask, net=net, steps=40).image, half) for half in seen]
+        for mask in (None, half_mask(96), half_mask(96, left=False))
+    )
+    for index, found in enumerate(masked):
+        assert found[index] < unmasked[index] / 2 and found[1 - index] > 2 * unmasked[1 - index]
+        assert found[1 - index] > 8 * found[index]
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.float64, torch.int64, torch.uint8])
+def test_masks_of_other_types_are_taken_as_numbers(net, photo, starry, kind):
+    one, other = (stylize(photo, starry, style_masks=mask, net=net, steps=2).image
+                  for mask in (half_mask(48), half_mask(48).to(kind)))  # fmt: skip
+    assert torch.equal(one, other)
+
+
+def test_a_mask_is_left_as_it_was(net, photo, starry):
+    mask = half_mask(48).requires_grad_()
+    stylize(photo, starry, style_masks=mask, net=net, steps=2)
+    assert torch.equal(mask.detach(), half_mask(48)) and mask.grad is None
+
+
+@pytest.mark.parametrize("mix", ["grams", "features"])
+@pytest.mark.parametrize("n_styles", [1, 2])
+def test_each_image_of_a_batch_has_its_own_mask(net, photo, starry, mosaic, mix, n_styles):
+    contents, masks = torch.cat([photo, photo]), torch.cat([half_mask(48), half_mask(48, left=False)])
+    styles = torch.cat([starry, resize(mosaic, 48)])[:n_styles]  # one style for both, or each its own
+    options = {"net": net, "steps": 4, "mix": mix}
+    batch = stylize(contents, styles, style_masks=masks, **options).image
+    each = zip(contents.split(1), styles.expand(2, -1, -1, -1).split(1), masks.split(1))
+    singles = [stylize(content, style, style_masks=mask, **options).image for content, style, mask in each]
+    torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
+    assert (batch[0] - batch[1]).abs().max() > 0.1
+
+
+def test_one_mask_serves_the_styles_of_a_batch(net, photo, starry, mosaic):
+    contents, styles = torch.cat([photo, photo]), torch.cat([starry, resize(mosaic, 48)])
+    one, each = (stylize(contents, styles, style_masks=mask, net=net, steps=3).image
+                 for mask in (half_mask(48), half_mask(48).expand(2, -1, -1, -1)))  # fmt: skip
+    torch.testing.assert_close(one, each, rtol=0, atol=2e-3)
+
+
+def test_a_list_of_styles_has_a_list_of_masks(net, photo, starry, mosaic):
+    mask, proportions = spread_mask(40), torch.tensor([[0.3, 0.7]])
+    objective = objective_at((32, 48), net, photo, [starry, mosaic], masks=[None, mask], proportions=proportions)
+    singles = [objective_at((32, 48), net, photo, [style], masks=[each]) for style, each in ((starry, None), (mosaic, mask))]
+    for layer in net.style_layers:
+        expected = 0.3 * singles[0].style_targets[layer] + 0.7 * singles[1].style_targets[layer]
+        torch.testing.assert_close(objective.style_targets[layer], expected, rtol=1e-4, atol=1e-5)
+    found = stylize(photo, [starry, mosaic], style_masks=[None, mask], style_weights=[0, 1], net=net, steps=3).image
+    assert torch.equal(found, stylize(photo, mosaic, style_masks=[mask], net=net, steps=3).image)
+    assert not torch.allclose(found, stylize(photo, mosaic, net=net, steps=3).image, atol=0.02)
+
+
+# styles mixed by their features
+
+
+def test_features_of_one_style_are_its_grams(net, photo, starry):
+    one, other = (stylize(photo, starry, mix=mix, net=net, steps=3).image for mix in ("grams", "features"))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_features_of_one_style_alone_are_its_grams(net, photo, starry, mosaic, index):
+    weights = [0, 0]
+    weights[index] = 1
+    mixed = stylize(photo, [starry, mosaic], style_weights=weights, mix="features", net=net, steps=3).image
+    alone = stylize(photo, [starry, mosaic][index], net=net, steps=3).image
+    torch.testing.assert_close(mixed, alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("first", ["starry", "photo"])
+def test_mixed_features_are_added_place_by_place(net, photo, starry, mosaic, first, masked):
+    """The other styles are stretched to the first one's canvas."""
+    styles = [{"starry": starry, "photo": photo}[first], mosaic]
+    masks = [None, spread_mask(40)] if masked else [None, None]
+    proportions = torch.tensor([[0.3, 0.7]])
+    objective = objective_at((32, 48), net, photo, styles, masks=masks, proportions=proportions, mix="features")
+    canvas = tuple(styles[0].shape[2:])  # its longer side has 48 pixels, as the content has
+    by_grams = objective_at((32, 48), net, photo, styles, masks=masks, proportions=proportions)
+    for layer in net.style_layers:
+        a, b = (net(resize(style, canvas), [layer])[layer][0].flatten(1) for style in styles)
+        if masked:
+            weights = pooled(masks[1], *net(resize(mosaic, canvas), [layer])[layer].shape[2:]).flatten()
+            b = b * (weights / weights.mean()).sqrt()
+        mixed = 0.3 * a + 0.7 * b
+        mean = objective.style_targets[layer][0] / objective.n_positions[layer]
+        torch.testing.assert_close(mean, mixed @ mixed.T / a.shape[1], rtol=1e-3, atol=1e-5)
+        other = by_grams.style_targets[layer][0] / objective.n_positions[layer]
+        assert (mean - other).norm() > 0.02 * other.norm()
+
+
+def test_the_two_ways_to_mix_give_two_pictures(net, photo, starry, mosaic):
+    grams, features, default = (stylize(photo, [starry, mosaic], net=net, steps=5, **mix).image
+                                for mix in ({"mix": "grams"}, {"mix": "features"}, {}))  # fmt: skip
+    assert (grams - features).abs().mean() > 0.01 and torch.equal(grams, default)
+
+
+# the channels that are compared
+
+
+@pytest.mark.parametrize("keep", [0.25, 5])
+def test_chosen_channels_are_compared_and_no_others(net, photo, starry, keep):
+    objective = objective_at((32, 48), net, photo, [starry], style_channels=keep)
+    features, styles = net(photo, net.style_layers), net(starry, net.style_layers)
+    losses = objective(photo)
+    for layer in net.style_layers:
+        A = gram(styles[layer]) / styles[layer][0, 0].numel() * objective.n_positions[layer]
+        count = 5 if keep == 5 else round(0.25 * A.shape[1])
+        chosen = A[0].diagonal().topk(count).indices.sort().values
+        assert torch.equal(objective.channels[layer][0], chosen)
+        target = A[:, chosen][:, :, chosen]
+        torch.testing.assert_close(objective.style_targets[layer], target, rtol=1e-3, atol=1e-4)
+        expected = style_layer_loss(gram(features[layer][:, chosen]), target, objective.n_positions[layer], "relative")
+        torch.testing.assert_close(losses[f"style {layer}"], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("keep", [1, 1.0])
+def test_all_channels_are_the_default(net, photo, starry, keep):
+    found, default = (stylize(photo, starry, net=net, steps=3, **options).image for options in ({"style_channels": keep}, {}))
+    assert torch.equal(found, default)
+    assert not torch.allclose(stylize(photo, starry, net=net, steps=3, style_channels=0.1).image, default, atol=0.02)
+
+
+@pytest.mark.parametrize("mix", ["grams", "features"])
+def test_channels_are_those_of_the_mixed_and_masked_style(net, photo, starry, mosaic, mix):
+    options = {"masks": [half_mask(48), spread_mask(40)], "proportions": torch.tensor([[0.6, 0.4]]), "mix": mix}
+    few, all_ = (objective_at((32, 48), net, photo, [starry, mosaic], style_channels=keep, **options) for keep in (0.3, 1.0))
+    for layer in net.style_layers:
+        chosen = top_channels(all_.style_targets[layer], 0.3)[0]
+        assert torch.equal(few.channels[layer][0], chosen)
+        assert torch.equal(few.style_targets[layer][0], all_.style_targets[layer][0][chosen][:, chosen])
+
+
+@pytest.mark.parametrize("keep", [0.2, 3])
+def test_each_style_of_a_batch_chooses_its_own_channels(net, photo, starry, mosaic, keep):
+    contents, styles = torch.cat([photo, photo.flip(3)]), torch.cat([starry, resize(mosaic, 48)])
+    channels = objective_at((32, 48), net, contents, [styles], style_channels=keep).channels
+    assert any(not torch.equal(*channels[layer]) for layer in net.style_layers)
+    options = {"net": net, "steps": 4, "style_channels": keep}
+    batch = stylize(contents, styles, **options).image
+    singles = [stylize(content, style, **options).image for content, style in zip(contents.split(1), styles.split(1))]
+    torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
+
+
 def test_an_image_has_no_loss_to_itself(net, photo):
     losses = objective_at((32, 48), net, photo, [photo])(photo)
     assert losses["content"].item() == 0 and losses["style"].item() == pytest.approx(0, abs=1e-6)
@@ -343,9 +588,22 @@ def double_net(net):
     "convention, weights", [("relative", (1, 25, 2)), ("gatys", (1, 1e3, 1)), ("d2l", (1, 1e3, 10)), ("cs231n", (5e-2, 500, 5e-2))]
 )
 def test_gradient_agrees_with_finite_differences(double_net, photo, starry, convention, weights):
-    objective = objective_at(
+    check_gradient(objective_at(
         (32, 48), double_net, photo.double(), [starry.double()], convention=convention, weights=weights, dtype=torch.float64
-    )
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("keep", [0.3, 4])
+@pytest.mark.parametrize("mix", ["grams", "features"])
+def test_gradient_through_chosen_channels_agrees_with_finite_differences(double_net, photo, starry, mosaic, mix, keep):
+    check_gradient(objective_at(
+        (32, 48), double_net, photo.double(), [starry.double(), mosaic.double()], masks=[half_mask(48).double(), None],
+        mix=mix, proportions=torch.tensor([[0.3, 0.7]]).double(), style_channels=keep, dtype=torch.float64,
+    ))  # fmt: skip
+
+
+def check_gradient(objective):
+    """The gradient of the total against central differences, at five pixels of a random image."""
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(1, 3, 32, 48, dtype=torch.float64, generator=generator, requires_grad=True)
     (gradient,) = torch.autograd.grad(objective(image)["total"].sum(), image)

@@ -9,16 +9,18 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.functional import to_pil_image, to_tensor
+from torchvision.utils import make_grid
 
 import d2lstyle as ds
 from d2lstyle import plots, vending
 from d2lstyle.experiment import means_by, read_record
-from d2lstyle.progress import progress_bar
+from d2lstyle.progress import count_bar, progress_bar
 
 HERE = Path(__file__).parent
 PHOTOS = ("china", "chelsea")
 PAINTINGS = ("starry", "stained_glass", "woodcut", "mosaic")
 BACKBONES = ("efficientnet_lite0", "vgg19", "vgg16", "squeezenet1_1", "resnet18", "vgg16_hed")
+CORNERS = ("starry", "mosaic", "woodcut", "water_lilies")
 CELL, GAP, TEXT = (320, 214), 6, 22
 FONT = ImageFont.load_default(size=14)
 
@@ -28,6 +30,8 @@ def main():
     draw_augmentation()
     draw_fine_tuning()
     draw_title_picture()
+    draw_region()
+    draw_square()
     draw_style_bank()
     for name in BACKBONES:
         try:
@@ -91,6 +95,38 @@ def draw_title_picture():
     photo, style = ds.sample("china", 480), ds.painting("starry", (320, 480))
     result = ds.stylize(photo, style, net=ds.backbone("efficientnet_lite0"), callback=progress_bar("title"))
     save(sheet([photo, style, result.image], ["photo", "style", "d2lstyle.stylize(photo, style)"], 3), "03_style_transfer")
+
+
+def draw_region():
+    """A flower, where the network looks for a daisy, and a temple in the style of the whole photo and of that part."""
+    net = ds.backbone("efficientnet_lite0")
+    photo, style = ds.sample("china", 384), ds.sample("flower", 384)
+    looked_at = ds.occlusion(net, style, "daisy", window=80, stride=8, callback=count_bar("occlusion"))
+    region = ds.region_weights(looked_at, 1 / 8)
+    masks = torch.cat([torch.ones_like(region), region])
+    bar = progress_bar("region")
+    whole, part = ds.stylize(photo.expand(2, -1, -1, -1), style, style_masks=masks, net=net, callback=bar).image.split(1)
+    images = [style, plots.overlay(style, looked_at), style * (0.2 + 0.8 * region), photo, whole, part]
+    names = ["style", "where the network looks", "the most important eighth", "photo", "style of the whole", "style of that eighth"]
+    save(sheet(images, names, 3), "04_where_the_network_looks")
+
+
+def draw_square():
+    """Twenty-five mixtures of the four paintings at the corners."""
+    steps = torch.linspace(0, 1, 5)
+    x, y = steps.repeat(5), steps.repeat_interleave(5)
+    weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=1)
+    photo, paintings = ds.sample("china", 192), [ds.painting(name, 192) for name in CORNERS]
+    mixed = ds.stylize(photo.expand(25, -1, -1, -1), paintings, style_weights=weights, callback=progress_bar("square"),
+                       net=ds.backbone("efficientnet_lite0"), steps=60).image  # fmt: skip
+    grid = to_pil_image(make_grid(mixed, nrow=5, padding=GAP, pad_value=1))
+    side = (grid.height - GAP) // 2
+    canvas = Image.new("RGB", (grid.width + 2 * side, grid.height), "white")
+    canvas.paste(grid, (side, 0))
+    for number, painting in enumerate(paintings):
+        place = (number % 2 * (side + grid.width), number // 2 * (side + GAP))
+        canvas.paste(to_pil_image(ds.images.resize(painting, side)[0]), place)
+    save(canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS), "05_many_styles")
 
 
 def draw_style_bank():
