@@ -17,6 +17,7 @@ _ROOMS = {
     "map_checks": ("cascading_randomization", "deletion_curve", "insertion_curve", "rank_correlation"),
     "objective": ("style_distance",),
     "samples": ("painting", "painting_names", "sample", "sample_credits", "sample_names"),
+    "style_folders": ("FolderResult", "read_manifest", "stylize_folder"),
     "transfer": ("StyleResult", "StyleStep", "stylize"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

@@ -34,6 +34,11 @@ class Precision(str, Enum):
     bf16 = "bf16"
 
 
+class Engine(str, Enum):
+    local = "local"
+    ray = "ray"
+
+
 class Fetchable(str, Enum):
     vgg16_hed = "vgg16-hed"
 
@@ -83,6 +88,48 @@ def stylize(
     early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""
     height, width = result.image.shape[2:]
     typer.echo(f"{output}: {width} x {height} pixels in {result.seconds:.1f} s with {net.name}{early}")
+
+
+@app.command()
+def stylize_folder(
+    source: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class; of train, validation and test, train alone.")],
+    output: Annotated[Path, typer.Argument(help="The folder to write.")],
+    styles: Annotated[list[str], typer.Option(help="A file, or an embedded picture such as starry: once for each style.")],
+    per_image: Annotated[int, typer.Option(help="Copies of each image.")] = 1,
+    alpha: Annotated[tuple[float, float], typer.Option(help="Lowest and highest strength; 1 is the network's own style weight.")] = (0.3, 1.0),
+    mixture: Annotated[float, typer.Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")] = 0.2,
+    size: Annotated[Optional[int], typer.Option(help="Pixels of the longer side.", show_default="each image's own")] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the optimisation.")] = 40,
+    engine: Annotated[Engine, typer.Option(help="Where to compute: on this computer, or on a Ray cluster.")] = Engine.local,
+    workers: Annotated[Optional[int], typer.Option(help="Processes, one a core or GPU.", show_default="all")] = None,
+    resume: Annotated[bool, typer.Option(help="Keep what an earlier run of the same recipe has made.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Paint validation and test images, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long it will take, and write nothing.")] = False,
+    backbone: Annotated[str, typer.Option(help="As for stylize.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of mixtures and strengths.")] = 0,
+):  # fmt: skip
+    """Paint every image of the class folder SOURCE; run it again to go on after a stop."""
+    from . import style_folders
+    from .backbones import backbone as load_backbone
+    from .progress import count_bar
+
+    try:
+        result = style_folders.stylize_folder(
+            source, output, styles, per_image=per_image, alpha=alpha, mixture=mixture, size=size, steps=steps,
+            net=load_backbone(backbone, device=device), engine=engine.value, workers=workers, resume=resume, force=force,
+            dry_run=dry_run, seed=seed, callback=count_bar("painting", delay=0),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        _end("stopped: the pictures made so far are kept, the same command goes on", STOPPED)
+    if dry_run:
+        typer.echo(f"{result.pending} pictures to paint, {result.kept} done: about {result.seconds:.0f} s")
+    else:
+        typer.echo(f"{output}: {result.made} pictures painted, {result.kept} found done, in {result.seconds:.0f} s")
+    for source_file, error in result.errors.items():
+        typer.echo(f"{source_file}: {error}", err=True)
+    if result.errors:
+        _end(f"could not paint {len(result.errors)} of the images, see above", 1)
 
 
 @app.command()

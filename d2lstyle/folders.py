@@ -40,7 +40,7 @@ def class_folder(folder, split, split_seed=0, callback=None):
     Raises:
         ValueError: it is no class folder, its sides differ in classes, or there is too little to split.
     """
-    places = _split_folders(folder)
+    places = split_folders(folder)
     if not places:
         return _divide(class_listing(folder), _THREE_WAYS, split_seed, folder, callback)[split]
     missing = [side for side in ("train", split) if side not in places and side != "validation"]
@@ -57,11 +57,16 @@ def class_folder(folder, split, split_seed=0, callback=None):
     return given[split]
 
 
-def _split_folders(folder):
+def split_of(name):
+    """The split that a folder of this name holds, or None."""
+    return _FOLDER_NAMES.get(name.lower())
+
+
+def split_folders(folder):
     """{split: its folder}; none where the folders are classes, even if a class is called "train"."""
     found, others = {}, False
     for place in _folders_in(folder):
-        side = _FOLDER_NAMES.get(place.name.lower())
+        side = split_of(place.name)
         if side in found:
             raise ValueError(f"{folder} has two folders for {side}, {found[side].name} and {place.name}: keep one")
         if side:

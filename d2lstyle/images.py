@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 
 def read_image(path_or_file, size=None):
@@ -52,12 +53,13 @@ def read_image(path_or_file, size=None):
     return image if size is None else resize(image, size)
 
 
-def write_image(image, path):
+def write_image(image, path, *, notes=None):
     """Write one image; the file appears whole or not at all.
 
     Args:
         image: (1, 3, H, W), float in [0, 1].
         path: the file to write; its ending (.png, .jpg, .webp, ...) chooses the format.
+        notes: {keyword: text} to keep inside a PNG file, where `PIL.Image.open(path).text` finds them.
     Raises:
         ValueError: not one image, or an ending that names no image format.
         OSError: the file cannot be written there.
@@ -71,7 +73,7 @@ def write_image(image, path):
     part = _part(path)
     try:
         with open(part, "xb") as file:
-            Image.fromarray(pixels).save(file, format=_format(path), quality=95)
+            Image.fromarray(pixels).save(file, format=_format(path), quality=95, **_note_options(notes))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -154,6 +156,15 @@ def _format(path):
     if image_format not in Image.SAVE:
         raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending or 'no ending'!r}")
     return image_format
+
+
+def _note_options(notes):
+    if not notes:
+        return {}
+    chunks = PngInfo()
+    for keyword, text in notes.items():
+        chunks.add_text(keyword, text)
+    return {"pnginfo": chunks}
 
 
 def _part(path):

@@ -29,14 +29,14 @@ def progress_bar(description="painting"):
     return show
 
 
-def count_bar(description):
-    """A callback for `load_dataset`: a bar of (done, total); nothing is shown while there is nothing to wait for."""
+def count_bar(description, delay=1):
+    """A callback for `load_dataset` and others: a bar of (done, total); nothing is shown for `delay` seconds."""
     bar = None
 
     def show(done, total):
         nonlocal bar
         if bar is None or bar.total != total:
-            bar = tqdm(total=total, desc=description, leave=False, delay=1)
+            bar = tqdm(total=total, desc=description, leave=False, delay=delay)
         bar.update(done - bar.n)
         if done == total:
             bar.close()

@@ -102,7 +102,7 @@ def stylize(
         mix: how a list of styles is mixed. "grams" adds their Grams: the textures of all. "features" adds their features
             place by place, and takes the Gram of the sum: a texture between them.
         content_weight, style_weight, tv_weight: alpha, beta and the weight of total variation, none negative; None
-            for the convention's default.
+            for the convention's default; (B,) numbers give each content its own.
         content_layers, style_layers: layer names of the network, or None for its own choice.
         layer_weights: {style layer: w_l}, or None for 1 / number of layers, as Gatys et al. do.
         style_scale: longer side of the style over longer side of the content. Larger means larger strokes.
@@ -144,7 +144,7 @@ def stylize(
         mix=mix,
         style_channels=style_channels,
         style_scale=_checked_scale(style_scale),
-        weights=_term_weights(net, convention, content_weight, style_weight, tv_weight),
+        weights=_term_weights(net, convention, len(content), content_weight, style_weight, tv_weight),
         content_layers=_checked_layers(net, net.content_layers if content_layers is None else content_layers),
         style_layers=_checked_layers(net, net.style_layers if style_layers is None else style_layers),
         layer_weights=layer_weights,
@@ -295,11 +295,21 @@ def _proportions(style_weights, n_styles, batch):
     return (weights / weights.sum(1, keepdim=True)).float()
 
 
-def _term_weights(net, convention, *given):
-    defaults = [net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention]]
-    weights = [default if weight is None else weight for weight, default in zip(given, defaults)]
-    for name, weight in zip(("content_weight", "style_weight", "tv_weight"), weights):
-        if not 0 <= weight < float("inf"):
+def default_weights(net, convention="relative"):
+    """(content, style, total-variation) weight where the caller gives none."""
+    return tuple(net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention])
+
+
+def _term_weights(net, convention, batch, *given):
+    """Each a number, or (B,) on the network's device."""
+    weights = [default if weight is None else weight for weight, default in zip(given, default_weights(net, convention))]
+    for i, (name, weight) in enumerate(zip(("content_weight", "style_weight", "tv_weight"), weights)):
+        if hasattr(weight, "__len__"):
+            weights[i] = torch.as_tensor(weight, dtype=torch.float32).to(net.mean.device)
+            if weights[i].shape != (batch,):
+                raise ValueError(f"expected {name} as a number, or as {batch} of them, got {tuple(weights[i].shape)}")
+        wide = torch.as_tensor(weight, dtype=torch.float64)
+        if not ((wide >= 0) & (wide < torch.inf)).all():
             raise ValueError(f"expected {name} of zero or more, got {weight}")
     return weights
 
