@@ -121,6 +121,7 @@ def stylize_folder(
             dry_run=dry_run, seed=seed, callback=count_bar("painting", delay=0),
         )  # fmt: skip
     except KeyboardInterrupt:
+        typer.echo(err=True)  # the bar's line
         _end("stopped: the pictures made so far are kept, the same command goes on", STOPPED)
     if dry_run:
         typer.echo(f"{result.pending} pictures to paint, {result.kept} done: about {result.seconds:.0f} s")

@@ -61,13 +61,15 @@ def write_image(image, path, *, notes=None):
         path: the file to write; its ending (.png, .jpg, .webp, ...) chooses the format.
         notes: {keyword: text} to keep inside a PNG file, where `PIL.Image.open(path).text` finds them.
     Raises:
-        ValueError: not one image, or an ending that names no image format.
+        ValueError: not one image, an ending that names no image format, or notes for another file than a PNG.
         OSError: the file cannot be written there.
     """
     check_image(image)
     if len(image) != 1:
         raise ValueError(f"expected one image (1, 3, H, W), got a batch of {len(image)}: write image[i:i + 1]")
     check_writable(path)
+    if notes and _format(path) != "PNG":
+        raise ValueError(f"{path}: expected a file name ending in .png, other files keep no notes")
     pixels = (image[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     path = Path(path)
     part = _part(path)

@@ -111,6 +111,25 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
     return torch.stack(losses).mean(dim=0)
 
 
+def proportions(style_weights, n_styles, batch):
+    """How much of each style, from what a caller gives: (1, styles), or (B, styles) where each content has its own.
+
+    Each row adds up to one; None is equal parts. A ValueError says what else was expected.
+    """
+    try:
+        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
+    if weights.ndim == 1 and len(weights) != n_styles:
+        raise ValueError(f"expected a weight for each of {n_styles} styles, got {len(weights)}")
+    if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
+        raise ValueError(f"expected style weights ({n_styles},) or ({batch}, {n_styles}), got {tuple(weights.shape)}")
+    weights = weights.view(-1, n_styles)
+    if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
+        raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
+    return (weights / weights.sum(1, keepdim=True)).float()
+
+
 def _at_layer(mask, features):
     """A mask of the style image as weights of a layer's positions: the part of each position that it covers."""
     return None if mask is None else F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])

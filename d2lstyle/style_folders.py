@@ -10,7 +10,9 @@ import itertools
 import json
 import logging
 import math
+import numbers
 import os
+import signal
 import sys
 import time
 import warnings
@@ -85,7 +87,7 @@ class FolderResult:
     pending: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # joblib compares those of two calls, and tensors are not simply equal
 class Settings:
     """What a worker must know besides its jobs; it travels to other processes. `styles` is {name: (1, 3, h, w)}."""
 
@@ -136,7 +138,7 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
     """
     began = time.perf_counter()
     source, out = Path(source), Path(out)
-    _check(source, out, engine, method, per_image, alpha, mixture, steps, workers)
+    _check(source, out, engine, method, per_image, alpha, mixture, size, steps, workers)
     listings = _listings(source, force)
     pictures = _named_styles(styles)
     _warn_of_held_out_styles(source, styles)
@@ -149,15 +151,16 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
     if dry_run:
         seconds = _estimate(settings, tiles, shapes, _n_workers(workers, net, tiles))
         return FolderResult([], errors, 0, len(done), seconds, len(todo))
-    rows = dict(done)
-    for row in _painted(engine, settings, tiles, workers):
+    rows, tried = dict(done), len(done) + len(errors)
+    total = len(jobs) + len(errors)
+    for tried, row in enumerate(_painted(engine, settings, tiles, workers), start=tried + 1):
         if "error" in row:
             errors[row["source"]] = row["error"]
         else:
             rows[row["file"]] = row
             _append(out, row)
         if callback:
-            callback(len(rows) + len(errors), len(jobs) + len(errors))
+            callback(tried, total)
     ordered = [rows[name] for name in sorted(rows)]
     _write_manifest(out, ordered)
     return FolderResult(ordered, errors, len(rows) - len(done), len(done), time.perf_counter() - began)
@@ -166,15 +169,18 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
 # ---------------------------------------------------------------- what to paint
 
 
-def _check(source, out, engine, method, per_image, alpha, mixture, steps, workers):
+def _check(source, out, engine, method, per_image, alpha, mixture, size, steps, workers):
     for name, value, known in (("engine", engine, ENGINES), ("method", method, METHODS)):
         if value not in known:
             raise unknown_name(name, value, list(known))
     for name, value in (("per_image", per_image), ("steps", steps), ("workers", 1 if workers is None else workers)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"expected {name} as a positive integer, got {value!r}")
-    low, high = _range(alpha)
-    if not 0 <= low <= high < float("inf"):
+    if size is not None:
+        scaled_size((1, 1), size)
+    strengths = _range(alpha)
+    are_two = len(strengths) == 2 and all(isinstance(each, numbers.Real) for each in strengths)
+    if not are_two or not 0 <= strengths[0] <= strengths[1] < math.inf:
         raise ValueError(f"expected alpha as a number from 0 on, or as (lowest, highest), got {alpha!r}")
     if not 0 <= mixture < float("inf"):
         raise ValueError(f"expected mixture of zero or more, got {mixture!r}")
@@ -190,7 +196,7 @@ def _range(alpha):
 
 def _listings(source, force):
     """{split, None where there is none: {class: files}} of what may be painted."""
-    places, own = split_folders(source), split_of(source.name)
+    places, own = split_folders(source), split_of(source.resolve().name)
     if not places and own in HELD_OUT and not force:
         raise ValueError(f"{source} is a {own} split: painted, it has nothing left to say of photos (force=True does it)")
     if places and not force:
@@ -210,13 +216,16 @@ def _named_styles(styles):
         if name in pictures:
             raise ValueError(f"expected each style once, got {name!r} twice")
         pictures[name] = _style_picture(style)
-    return pictures
+    # Grams are added in this order, and another order rounds in another way.
+    return dict(sorted(pictures.items(), key=lambda item: (_digest(item[1].numpy().tobytes()), item[0])))
 
 
 def _style_picture(style):
     if isinstance(style, torch.Tensor):
         check_image(style, "style")
-        picture = style[:1].detach().float().cpu()
+        if len(style) != 1:
+            raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(style)}")
+        picture = style.detach().float().cpu()
     elif Path(style).is_file():
         picture = read_image(style)
     elif style in painting_names():
@@ -230,19 +239,20 @@ def _style_picture(style):
 
 def _warn_of_held_out_styles(source, styles):
     """A style image from the validation or test side teaches its textures to the training set."""
-    places = split_folders(source) or (split_folders(source.parent) if split_of(source.name) else {})
-    held_out = [file for split, place in places.items() if split in HELD_OUT
-                for files in class_listing(place).values() for file in files]  # fmt: skip
+    full = source.resolve()
+    places = split_folders(source) or (split_folders(full.parent) if split_of(full.name) else {})
     by_size = defaultdict(list)
-    for file in held_out:
-        by_size[file.stat().st_size].append(file)
+    for split in places.keys() & HELD_OUT:
+        for file in sorted(places[split].rglob("*")):  # in class folders or not
+            if file.is_file():
+                by_size[file.stat().st_size].append((split, file))
     for style in styles:
         if isinstance(style, torch.Tensor) or not Path(style).is_file():
             continue
-        twins = [file for file in by_size[Path(style).stat().st_size] if file_digest(file) == file_digest(style)]
-        if twins:
-            warnings.warn(f"the style {style} is an image of the {twins[0].parents[1].name} side, {twins[0]}: what is measured "
-                          "there will be too good", stacklevel=3)  # fmt: skip
+        twins = [(split, file) for split, file in by_size[Path(style).stat().st_size] if file_digest(file) == file_digest(style)]
+        for split, file in twins[:1]:
+            warnings.warn(f"the style {style} is an image of the {split} side, {file}: what is measured there will be too good",
+                          stacklevel=3)  # fmt: skip
 
 
 def _plan(settings, listings, per_image, alpha, mixture, seed, method):
@@ -260,7 +270,7 @@ def _plan(settings, listings, per_image, alpha, mixture, seed, method):
                 continue
             for copy in range(per_image):
                 proportions, strength = _draw(source, copy, digests, seed, alpha, mixture)
-                target = Path(source).with_name(f"{file.stem}_{file.suffix[1:].lower()}_{copy}.png").as_posix()
+                target = Path(source).with_name(f"{file.stem}_{file.suffix[1:]}_{copy}.png").as_posix()
                 looks = [*common, sha256, strength, sorted((digests[name], part) for name, part in proportions.items())]
                 jobs.append(Job(target, source, sha256, split, copy, proportions, strength, _digest(looks), method))
                 shapes[target] = shape
@@ -300,7 +310,7 @@ def _shape(file, size):
     shape = (width, height) if turned else (height, width)
     shape = shape if size is None else scaled_size(shape, size)
     if min(shape) < MIN_SIDE:
-        raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {shape[0]} x {shape[1]}: give a size")
+        raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels, got {shape[0]} x {shape[1]}: give a larger size")
     return shape
 
 
@@ -322,7 +332,7 @@ def _tile(shape):
 
 def _finished(out, jobs, resume):
     """{file: row} of the jobs whose picture is there; the note inside each tells, whatever became of the manifest."""
-    rows, seconds = {}, {row.get("file"): row.get("seconds") for row in read_manifest(out)}
+    rows, seconds = {}, {(row.get("file"), row.get("recipe")): row.get("seconds") for row in read_manifest(out)}
     for job in jobs:
         path = out / job.file
         if path.exists():
@@ -330,7 +340,7 @@ def _finished(out, jobs, resume):
             if note is None:
                 raise ValueError(f"{path} is in the way, and no picture of ours: choose another folder, or remove it")
             if resume and note.get("recipe") == job.recipe:
-                rows[job.file] = asdict(job) | {"seconds": seconds.get(job.file)}
+                rows[job.file] = asdict(job) | {"seconds": seconds.get((job.file, job.recipe))}
     return rows
 
 
@@ -384,15 +394,16 @@ class Painter:
         """The rows of a tile's pictures, written; an image that cannot be read or painted gives {"source", "error"}."""
         with _one_thread(self.net):
             began = time.perf_counter()
-            images, rows = [], []
+            images, painted = defaultdict(list), []
             for job in tile:
                 try:
-                    images.append((job, read_image(self.settings.source / job.source, self.settings.size)))
-                except (ValueError, OSError) as error:
-                    rows.append({"source": job.source, "error": str(error)})
-            painted = self._painted(images) if images else []
+                    image = read_image(self.settings.source / job.source, self.settings.size)
+                    images[image.shape].append((job, image))  # one shape, if the heads of the files were right
+                except (ValueError, OSError, MemoryError) as error:
+                    painted.append((job, error))
+            painted += [pair for own in images.values() for pair in self._painted(own)]
             seconds = round((time.perf_counter() - began) / len(tile), 4)
-            return rows + [self._written(job, result, seconds) for job, result in painted]
+            return [self._written(job, result, seconds) for job, result in painted]
 
     def _painted(self, images):
         """[(job, picture or error)]; too little memory halves the tile, for good."""
@@ -416,15 +427,17 @@ class Painter:
         alphas = torch.tensor([job.alpha for job in jobs])
         _, style_weight, tv_weight = default_weights(self.net)
         shares = [[job.styles.get(name, 0) for name in self.settings.styles] for job in jobs]
-        pictures = stylize(
+        result = stylize(
             contents, self.styles, style_weights=shares, style_weight=alphas * style_weight, tv_weight=alphas * tv_weight,
             net=self.net, steps=self.settings.steps, precision="fp32",
-        ).image  # fmt: skip
-        return [(job, picture) for (job, _), picture in zip(images, pictures.split(1))]
+        )  # fmt: skip
+        if result.interrupted:  # half painted
+            raise KeyboardInterrupt
+        return [(job, picture) for (job, _), picture in zip(images, result.image.split(1))]
 
     def _written(self, job, result, seconds):
         if isinstance(result, Exception):
-            return {"source": job.source, "error": str(result)}
+            return {"source": job.source, "error": str(result) or "there is not enough memory"}  # a MemoryError says nothing
         if self.settings.write:
             path = self.settings.out / job.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -445,7 +458,8 @@ def _one_thread(net):
 
 
 def _is_out_of_memory(error):
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+    texts = ("allocate memory", "not enough memory", "out of memory")  # Linux, Windows, MPS
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(text in str(error) for text in texts)
 
 
 def _n_workers(workers, net, tiles):
@@ -479,6 +493,7 @@ _painter = None  # of a worker process
 
 def _start_worker(settings):
     global _painter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
     _painter = Painter(settings)
 
 

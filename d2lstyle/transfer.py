@@ -11,10 +11,11 @@ import torch
 
 from .backbones import backbone
 from .errors import unknown_name
+from .fast import fast_stylize
 from .images import check_image, resize
 from .lbfgs import BatchLBFGS
 from .losses import CONVENTIONS
-from .objective import Objective, runs_in_bf16
+from .objective import Objective, proportions, runs_in_bf16
 from .schedule import coarse_to_fine
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
@@ -85,6 +86,7 @@ def stylize(
     init="content",
     preserve_color=False,
     precision="auto",
+    method="optimise",
     seed=0,
     device="auto",
     callback=None,
@@ -117,6 +119,8 @@ def stylize(
         preserve_color: keep the content's chroma, take its luma alone from the result.
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
+        method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some hundred times sooner and
+            rougher. It takes style_weights and preserve_color, and nothing else that shapes an optimisation.
         seed: of the noise that init="noise" starts from.
         device: as in `backbone`; only read where net is None.
         callback: called with a StyleStep after each step. A KeyboardInterrupt, there or anywhere, ends the run.
@@ -132,7 +136,11 @@ def stylize(
     content = content.detach().float()
     styles = _checked_styles(style, len(content))
     masks = _checked_masks(style_masks, styles, len(content))
-    _check_choices(mix=mix, convention=convention, optimizer=optimizer, init=init, precision=precision)
+    _check_choices(method=method, mix=mix, convention=convention, optimizer=optimizer, init=init, precision=precision)
+    if method == "fast":
+        _check_fast(style_masks, content_weight, style_weight, tv_weight, content_layers, style_layers, layer_weights, sizes,
+                    mix=mix, init=init, style_scale=style_scale, style_channels=style_channels)  # fmt: skip
+        return _in_one_pass(content, styles, style_weights, preserve_color, net, device)
     net = backbone("auto", device=device) if net is None else net
     schedule = coarse_to_fine(content.shape[2:], sizes, steps)
     objective = Objective(
@@ -140,7 +148,7 @@ def stylize(
         content=content,
         styles=styles,
         masks=masks,
-        proportions=_proportions(style_weights, len(styles), len(content)),
+        proportions=proportions(style_weights, len(styles), len(content)),
         mix=mix,
         style_channels=style_channels,
         style_scale=_checked_scale(style_scale),
@@ -156,6 +164,22 @@ def stylize(
     start = content if init == "content" else _noise(content, seed)
     image, interrupted = run.all_sizes(start)
     return StyleResult(keep_color(image.cpu()), run.history, time.perf_counter() - run.began, interrupted)
+
+
+def _check_fast(*shaping, **choices):
+    """Refuse what only an optimisation can do, instead of leaving it out without a word."""
+    defaults = {"mix": "grams", "init": "content", "style_scale": 1.0, "style_channels": 1.0}
+    if any(each is not None for each in shaping) or choices != defaults:
+        raise ValueError('method="fast" takes style_weights and preserve_color alone: leave out masks, weights, layers, sizes, mix, '
+                         'init, style_scale and style_channels, or use method="optimise"')  # fmt: skip
+
+
+def _in_one_pass(content, styles, style_weights, preserve_color, net, device):
+    began = time.perf_counter()
+    image = fast_stylize(content, styles, style_weights=style_weights, net=net, device=device)
+    if preserve_color:
+        image = _with_luma_of(image, content)
+    return StyleResult(image, [], time.perf_counter() - began)
 
 
 class _Run:
@@ -279,22 +303,6 @@ def _checked_masks(style_masks, styles, batch):
     return [None if mask is None else mask.detach().float() for mask in masks]
 
 
-def _proportions(style_weights, n_styles, batch):
-    """(1, styles), or (B, styles) where each content has its own; each row adds up to one."""
-    try:
-        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
-    if weights.ndim == 1 and len(weights) != n_styles:
-        raise ValueError(f"expected a weight for each of {n_styles} styles, got {len(weights)}")
-    if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
-        raise ValueError(f"expected style weights ({n_styles},) or ({batch}, {n_styles}), got {tuple(weights.shape)}")
-    weights = weights.view(-1, n_styles)
-    if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
-        raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
-    return (weights / weights.sum(1, keepdim=True)).float()
-
-
 def default_weights(net, convention="relative"):
     """(content, style, total-variation) weight where the caller gives none."""
     return tuple(net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention])
@@ -325,6 +333,7 @@ def _checked_layers(net, layers):
 
 def _check_choices(**given):
     choices = {
+        "method": ("optimise", "fast"),
         "mix": ("grams", "features"),
         "convention": CONVENTIONS,
         "optimizer": ("lbfgs", "adam"),

@@ -1,12 +1,14 @@
 """The command, end to end, in this process; its refusals are in test_bad_input.py."""
 
 import os
+import re
+import shutil
 import sys
 
 import pytest
 import torch
 
-from d2lstyle import backbone, cli, progress, read_image, sample, stylize, write_image
+from d2lstyle import backbone, cli, progress, read_image, read_manifest, sample, stylize, stylize_folder, write_image
 from d2lstyle.images import resize
 
 FAST = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--size", "48", "--steps", "2"]
@@ -151,13 +153,119 @@ def test_too_little_memory_is_one_sentence(command, monkeypatch, error):
     assert status == 2 and err == "d2lstyle: there is not enough memory: try a smaller --size\n"
 
 
+# a folder
+
+SMALL = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--steps", "2", "--workers", "1", "--styles", "night.jpg"]
+
+
+@pytest.fixture
+def photos(folder, photo):
+    """Ten cats and cups in a class folder, which are two tiles; their paths are relative."""
+    for i in range(10):
+        place = folder / "photos" / ("cat" if i < 6 else "cup")
+        place.mkdir(parents=True, exist_ok=True)
+        write_image(photo.roll(4 * i, 3), place / f"{i}.png")
+    return folder / "photos"
+
+
+def painted(folder):
+    """{name: bytes} of the pictures in a folder."""
+    return {path.name: path.read_bytes() for path in folder.rglob("*.png")}
+
+
+def test_a_folder_gives_a_folder(command, photos, folder, net):
+    options = ["--per-image", "2", "--alpha", "0.4", "0.6", "--seed", "3", "--mixture", "0", "--size", "60", "--styles", "cat.png"]
+    status, out, err = command("stylize-folder", "photos", "painted", *SMALL, *options)
+    assert status == 0, err
+    assert re.fullmatch(r"painted: 20 pictures painted, 0 found done, in \d+ s\n", out) and "painting" in err  # the bar
+    stylize_folder("photos", "expected", ["night.jpg", "cat.png"], per_image=2, alpha=(0.4, 0.6), mixture=0, size=60, seed=3,
+                   steps=2, workers=1, net=net)  # fmt: skip
+    assert painted(folder / "painted") == painted(folder / "expected")
+    assert {row["alpha"] <= 0.6 for row in read_manifest("painted")} == {True}
+
+
+def test_the_same_command_again_finds_all_done(command, photos):
+    assert command("stylize-folder", "photos", "painted", *SMALL)[0] == 0
+    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL)
+    assert status == 0 and out.startswith("painted: 0 pictures painted, 10 found done, ")
+    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL, "--no-resume")
+    assert status == 0 and out.startswith("painted: 10 pictures painted, 0 found done, ")
+
+
+def test_a_broken_photo_is_named_and_the_status_says_so(command, photos, folder):
+    (photos / "cat" / "broken.jpg").write_text("no image")
+    status, out, err = command("stylize-folder", "photos", "painted", *SMALL)
+    assert status == 1 and out.startswith("painted: 10 pictures painted, ") and len(painted(folder / "painted")) == 10
+    *_, named, last = err.strip().splitlines()
+    assert named.startswith("cat/broken.jpg: ") and "cannot be read as an image" in named
+    assert last == "d2lstyle: could not paint 1 of the images, see above"
+
+
+def test_a_dry_run_prints_an_estimate_and_writes_nothing(command, photos, folder):
+    before = sorted(folder.rglob("*"))
+    status, out, err = command("stylize-folder", "photos", "painted", *SMALL, "--dry-run", "--per-image", "3")
+    assert status == 0 and re.fullmatch(r"30 pictures to paint, 0 done: about \d+ s\n", out), err
+    assert sorted(folder.rglob("*")) == before
+    (photos / "cat" / "broken.jpg").write_text("no image")
+    status, _, err = command("stylize-folder", "photos", "painted", *SMALL, "--dry-run")
+    assert status == 1 and "cat/broken.jpg: " in err
+
+
+def test_ctrl_c_keeps_the_pictures_and_the_same_command_goes_on(command, photos, folder, monkeypatch):
+    def interrupting(*args, **options):
+        def callback(done, total):
+            if done == 9:
+                raise KeyboardInterrupt
+
+        return callback
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "count_bar", interrupting)
+        status, _, err = command("stylize-folder", "photos", "painted", *SMALL)
+    assert status == 130
+    assert err.splitlines()[-1] == "d2lstyle: stopped: the pictures made so far are kept, the same command goes on"
+    before = painted(folder / "painted")
+    assert 9 <= len(before) <= 10
+    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL)
+    assert status == 0 and f"{len(before)} found done" in out and len(painted(folder / "painted")) == 10
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["nowhere", "painted"], "there is no folder nowhere"),
+        (["photos", "photos/painted"], "expected a folder outside photos to write, got photos/painted"),
+        (["photos", "painted", "--styles", "stary"], "unknown style 'stary': did you mean 'starry'"),
+        (["photos", "painted", "--styles", "night.jpg"], "expected each style once, got 'night.jpg' twice"),
+        (["photos", "painted", "--alpha", "1", "0"], "expected alpha as a number from 0 on, or as (lowest, highest), got (1"),
+        (["photos", "painted", "--per-image", "0"], "expected per_image as a positive integer, got 0"),
+        (["photos", "painted", "--size", "0"], "expected size in pixels"),
+        (["photos", "painted", "--engine", "spark"], "Invalid value for '--engine': "),
+        (["photos"], "Missing argument 'OUTPUT'"),
+        (["test", "painted"], "test is a test split"),
+    ],
+)
+def test_bad_input_for_a_folder_is_one_sentence(command, photos, folder, arguments, sentence):
+    shutil.copytree(photos, folder / "test")
+    before = sorted(folder.rglob("*"))
+    status, out, err = command("stylize-folder", *arguments, *SMALL)
+    assert status == 2 and out == "" and err.lower().startswith(f"d2lstyle: {sentence}".lower()) and err.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_test_split_is_painted_by_force(command, photos, folder):
+    photos.rename(folder / "test")
+    status, out, err = command("stylize-folder", "test", "painted", *SMALL, "--force")
+    assert status == 0 and "10 pictures painted" in out, err
+
+
 def test_fetch_says_where_the_weights_are(command, monkeypatch):
     monkeypatch.setattr("d2lstyle.fetch.fetch_vgg16_hed", lambda: "some/folder/vgg16_hed.pth")
     status, out, err = command("fetch", "vgg16-hed")
     assert status == 0 and out == "some/folder/vgg16_hed.pth: use it with --backbone vgg16_hed\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["fetch", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["stylize-folder", "--help"], ["fetch", "--help"]])
 def test_help(command, arguments):
     status, out, _ = command(*arguments)
     assert status == 0 and "Usage" in out

@@ -102,6 +102,27 @@ def test_asking_whether_a_file_can_be_written_leaves_no_trace(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+NOTES = {"d2lstyle": '{"alpha": 0.5}', "Comment": "two\nlines, \u00fc and \u4e2d"}
+
+
+@pytest.mark.parametrize("notes", [NOTES, {}, None])
+def test_notes_are_kept_beside_the_same_pixels(tmp_path, notes):
+    write_image(random_image(), tmp_path / "plain.png")
+    write_image(random_image(), tmp_path / "noted.PNG", notes=notes)
+    assert torch.equal(read_image(tmp_path / "noted.PNG"), read_image(tmp_path / "plain.png"))
+    with Image.open(tmp_path / "noted.PNG") as file:
+        assert file.text == (notes or {})
+    assert sorted(os.listdir(tmp_path)) == ["noted.PNG", "plain.png"]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.tif"])
+def test_a_file_that_keeps_no_notes_is_not_written_without_them(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name}: expected a file name ending in .png, other files keep no notes"):
+        write_image(random_image(), tmp_path / name, notes=NOTES)
+    assert os.listdir(tmp_path) == []
+    write_image(random_image(), tmp_path / name, notes={})
+
+
 # sizes
 
 

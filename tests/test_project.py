@@ -33,7 +33,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykern
 # The house plan: a module imports only from modules before it. A new module gets its place here.
 PLAN = ["errors", "images", "losses", "augment", "paintings", "samples", "sounds", "vending", "download", "splits", "folders",
         "datasets", "backbones", "fetch", "prepare",
-        "rectifiers", "attribution", "map_checks", "lbfgs", "objective", "schedule", "transfer", "fast", "style_folders", "finetune", "experiment", "plots",
+        "rectifiers", "attribution", "map_checks", "lbfgs", "objective", "schedule", "fast", "transfer", "random_style",
+        "style_folders", "finetune", "experiment", "plots",
         "progress", "widgets", "cli"]
 MODULES = sorted((ROOT / "d2lstyle").rglob("*.py"))
 

@@ -2,11 +2,12 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 from d2lstyle import (
-    backbone, gram, objective, painting, read_image, sample, style_layer_loss, stylize, top_channels, transfer, write_image,
+    backbone, fast_stylize, gram, objective, painting, read_image, sample, style_layer_loss, stylize, top_channels, transfer, write_image,
 )  # fmt: skip
 from d2lstyle.images import resize
 from d2lstyle.objective import Objective, runs_in_bf16
@@ -250,6 +251,43 @@ def test_each_content_has_its_own_proportions(net, photo, starry, mosaic, mix, o
                for content, row in zip(contents.split(1), rows)]  # fmt: skip
     torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
     assert (batch[0] - batch[2]).abs().max() > 0.04
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name, given", [("style_weight", [0, 5, 80]), ("content_weight", [0.1, 1, 30]), ("tv_weight", [0, 2, 300])]
+)
+def test_each_content_has_its_own_weights(net, photo, starry, optimizer, name, given):
+    contents, options = torch.cat([photo, photo.flip(3), photo]), {"net": net, "steps": 3, "optimizer": optimizer}
+    batch = stylize(contents, starry, **options, **{name: torch.tensor(given)})
+    singles = [stylize(content, starry, **options, **{name: weight}) for content, weight in zip(contents.split(1), given)]
+    torch.testing.assert_close(batch.image, torch.cat([single.image for single in singles]), rtol=0, atol=2e-3)
+    assert (batch.image[0] - batch.image[2]).abs().max() > 0.02
+    totals = [single.history[0].losses["total"] for single in singles]
+    assert batch.history[0].losses["total"] == pytest.approx(sum(totals) / 3, rel=1e-3)
+
+
+@pytest.mark.parametrize("convention", ["relative", "gatys", "d2l", "cs231n"])
+def test_equal_weights_are_one(net, photo, starry, convention):
+    contents, (content, style, tv) = torch.cat([photo, photo.flip(3)]), transfer.default_weights(net, convention)
+    options = {"net": net, "steps": 2, "convention": convention}
+    each = {"content_weight": (content, content), "style_weight": np.array([style, style]), "tv_weight": [tv, tv]}
+    one, same = (stylize(contents, starry, **options, **weights).image for weights in ({}, each))
+    torch.testing.assert_close(same, one, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["style_weight", "content_weight", "tv_weight"])
+@pytest.mark.parametrize("given", [[1], [1, 2, 3], [[1, 2]], torch.ones(2, 1), []])
+def test_weights_that_are_not_one_a_content_are_refused(net, photo, starry, name, given):
+    with pytest.raises(ValueError, match=f"expected {name} as a number, or as 2 of them, got"):
+        stylize(torch.cat([photo, photo]), starry, net=net, steps=1, **{name: given})
+
+
+@pytest.mark.parametrize("name", ["style_weight", "content_weight", "tv_weight"])
+@pytest.mark.parametrize("given", [-1, [1, -1], torch.tensor([-1e-6, 1]), [1, float("nan")], [float("inf"), 1]])
+def test_weights_below_zero_or_endless_are_refused(net, photo, starry, name, given):
+    with pytest.raises(ValueError, match=f"expected {name} of zero or more, got"):
+        stylize(torch.cat([photo, photo]), starry, net=net, steps=1, **{name: given})
 
 
 @pytest.mark.parametrize("rows", [torch.tensor([1.0, 3]), [[1, 3]], [[1, 3], [2, 6]], torch.tensor([[0.5, 1.5], [1, 3]])])
@@ -676,3 +714,31 @@ def test_detail_of_the_content_comes_in_at_a_finer_size(net, photo):
     result = stylize(content, photo, net=net, sizes=[48, 96], steps=[1, 1], style_weight=0, tv_weight=0)
     blurred = resize(resize(content, 48), tuple(content.shape[2:]))
     assert (result.image - content).square().mean() < 0.1 * (blurred - content).square().mean()
+
+
+# in one pass
+
+
+def test_the_fast_method_is_fast_stylize(net, photo, starry, mosaic):
+    result = stylize(photo, [starry, mosaic], style_weights=[1, 3], method="fast", net=net)
+    assert torch.equal(result.image, fast_stylize(photo, [starry, mosaic], style_weights=[1, 3], net=net))
+    assert result.history == [] and not result.interrupted and result.seconds > 0
+
+
+def test_the_fast_method_can_keep_the_chroma(net, photo, starry):
+    kept = stylize(photo, starry, method="fast", preserve_color=True, net=net).image
+    inside = ((kept > 0) & (kept < 1)).all(dim=1)
+    before, after = ((image[:, [0, 2]] - image[:, 1:2]).movedim(1, -1)[inside] for image in (photo, kept))
+    assert inside.any() and (before - after).abs().max() < 1e-4
+    assert (kept - photo).abs().max() > 0.02
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"style_weight": 3}, {"tv_weight": 0}, {"sizes": [48]}, {"style_layers": ["relu1_1"]}, {"mix": "features"},
+     {"init": "noise"}, {"style_scale": 2}, {"style_channels": 0.5}, {"style_masks": torch.ones(1, 1, 48, 48)}],
+    ids=lambda option: next(iter(option)),
+)  # fmt: skip
+def test_the_fast_method_refuses_what_it_cannot_do(net, photo, starry, option):
+    with pytest.raises(ValueError, match="takes style_weights and preserve_color alone"):
+        stylize(photo, starry, method="fast", net=net, **option)
