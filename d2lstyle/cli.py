@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+EMBEDDED = "efficientnet_lite0"  # what the fast method was trained on
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
 app = typer.Typer(
@@ -32,6 +33,11 @@ class Precision(str, Enum):
     auto = "auto"
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+class Method(str, Enum):
+    optimise = "optimise"
+    fast = "fast"
 
 
 class Engine(str, Enum):
@@ -100,6 +106,7 @@ def stylize_folder(
     mixture: Annotated[float, typer.Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")] = 0.2,
     size: Annotated[Optional[int], typer.Option(help="Pixels of the longer side.", show_default="each image's own")] = None,
     steps: Annotated[int, typer.Option(help="Steps of the optimisation.")] = 40,
+    method: Annotated[Method, typer.Option(help="Optimise each picture, or one pass of a trained network: rougher, and much sooner.")] = Method.optimise,
     engine: Annotated[Engine, typer.Option(help="Where to compute: on this computer, or on a Ray cluster.")] = Engine.local,
     workers: Annotated[Optional[int], typer.Option(help="Processes, one a core or GPU.", show_default="all")] = None,
     resume: Annotated[bool, typer.Option(help="Keep what an earlier run of the same recipe has made.")] = True,
@@ -117,7 +124,8 @@ def stylize_folder(
     try:
         result = style_folders.stylize_folder(
             source, output, styles, per_image=per_image, alpha=alpha, mixture=mixture, size=size, steps=steps,
-            net=load_backbone(backbone, device=device), engine=engine.value, workers=workers, resume=resume, force=force,
+            net=load_backbone(EMBEDDED if method == Method.fast and backbone == "auto" else backbone, device=device),
+            method=method.value, engine=engine.value, workers=workers, resume=resume, force=force,
             dry_run=dry_run, seed=seed, callback=count_bar("painting", delay=0),
         )  # fmt: skip
     except KeyboardInterrupt:

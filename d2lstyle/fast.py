@@ -280,8 +280,7 @@ def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, dev
     styles = list(style) if isinstance(style, (list, tuple)) else [style]
     _check_pictures(content, styles)
     shares, alpha = proportions(style_weights, len(styles), len(content)), _checked_alpha(alpha, len(content))
-    if net is not None and net.name != NETWORK:
-        raise ValueError(f"expected net as the backbone {NETWORK}, on which the fast network was trained, got {net.name}")
+    check_backbone(net)
     model = fast_network(device if net is None else net.mean.device)
     content = content.detach().to(model.encoder.mean)
     statistics = [model.statistics(scaled_style(each.detach(), max(content.shape[2:]))) for each in styles]
@@ -343,6 +342,12 @@ def _read_weights(path):
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise ValueError(f"{path} is damaged: its sha256 is not that of the weights this version was tested with")
     return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def check_backbone(net):
+    """Raise ValueError unless `net` is None or the backbone that the network was trained on."""
+    if net is not None and net.name != NETWORK:
+        raise ValueError(f"expected net as the backbone {NETWORK}, on which the fast network was trained, got {net.name}")
 
 
 def scaled_style(style, side):

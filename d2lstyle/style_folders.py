@@ -10,7 +10,6 @@ import itertools
 import json
 import logging
 import math
-import numbers
 import os
 import signal
 import sys
@@ -29,15 +28,17 @@ from PIL import Image
 from .backbones import MIN_SIDE, Backbone, backbone, best_device
 from .download import file_digest
 from .errors import unknown_name
+from .fast import NETWORK, check_backbone
+from .fast import SHA256 as FAST_WEIGHTS
 from .folders import class_listing, split_folders, split_of
-from .images import check_image, read_image, resize, scaled_size, write_image
-from .samples import painting, painting_names, sample, sample_names
+from .images import read_image, scaled_size, write_image
+from .objective import proportions
+from .random_style import StyleBank, draw_shares, named_styles, strengths
 from .transfer import default_weights, stylize
 
 TILE, TILE_SIDE = 8, 128  # so many pictures share a pass, if their longer side has at most so many pixels
-STYLE_SIDE = 512  # pixels of the longer side that a style is kept at
 NOTE = "d2lstyle"  # the keyword of the note inside a picture
-ENGINES, METHODS, HELD_OUT = ("local", "ray"), ("optimise",), ("validation", "test")
+ENGINES, METHODS, HELD_OUT = ("local", "ray"), ("optimise", "fast"), ("validation", "test")
 MANIFEST = "manifest.jsonl"
 RECIPE = 1  # to be raised when pictures come out differently
 ORIENTATION, LINUX = 0x0112, sys.platform == "linux"
@@ -52,7 +53,7 @@ class Job:
         source_sha256, split: of the source; split is None where the folder has no splits.
         copy: which of the copies of its source, from 0.
         styles: {name: proportion}.
-        alpha: strength, 1 for the network's own style weight.
+        alpha: strength; 1 is the network's own style weight, or all of the fast method.
         recipe: digest of all that decides how the picture looks.
     """
 
@@ -97,6 +98,7 @@ class Settings:
     net: Backbone
     size: int | None
     steps: int
+    method: str = "optimise"
     write: bool = True
 
 
@@ -112,13 +114,14 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
         styles: list of files, names of embedded paintings or photos, or tensors (1, 3, H, W).
         per_image: copies of each image, each in another mixture.
         alpha: strength, a number, or (lowest, highest) to be drawn for each picture; 0 leaves the image as it is, 1 is the
-            network's own style weight.
+            network's own style weight, or as far as the fast method goes.
         mixture: concentration of the Dirichlet distribution that draws the proportions of the styles: 0 for one style a
             picture, small for one that leads, 1 and more for all alike.
         size: pixels of the longer side, or None for each image's own.
         steps: of the optimisation.
         net: a `Backbone`, or None for `backbone("auto")`.
-        method: "optimise".
+        method: "optimise", or "fast": the trained network of `fast_stylize`, some hundred times sooner and rougher; it knows
+            no steps, and no backbone but the embedded one.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
         workers: processes, each on one core or GPU; None for as many as there are.
         resume: whether finished pictures of the same recipe are kept; else all are painted anew.
@@ -140,12 +143,13 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
     source, out = Path(source), Path(out)
     _check(source, out, engine, method, per_image, alpha, mixture, size, steps, workers)
     listings = _listings(source, force)
-    pictures = _named_styles(styles)
+    pictures = _ordered_styles(styles)
     _warn_of_held_out_styles(source, styles)
-    net = backbone("auto", device=device) if net is None else net
-    settings = Settings(source, out, pictures, net, size, steps)
-    jobs, shapes, errors = _plan(settings, listings, per_image, alpha, mixture, seed, method)
+    net = _network(net, method, device)
+    settings = Settings(source, out, pictures, net, size, steps, method)
+    jobs, shapes, errors = _plan(settings, listings, per_image, alpha, mixture, seed)
     done = _finished(out, jobs, resume)
+    _warn_of_strangers(out, jobs)
     todo = [job for job in jobs if job.file not in done]
     tiles = _tiles(todo, shapes)
     if dry_run:
@@ -178,20 +182,21 @@ def _check(source, out, engine, method, per_image, alpha, mixture, size, steps, 
             raise ValueError(f"expected {name} as a positive integer, got {value!r}")
     if size is not None:
         scaled_size((1, 1), size)
-    strengths = _range(alpha)
-    are_two = len(strengths) == 2 and all(isinstance(each, numbers.Real) for each in strengths)
-    if not are_two or not 0 <= strengths[0] <= strengths[1] < math.inf:
-        raise ValueError(f"expected alpha as a number from 0 on, or as (lowest, highest), got {alpha!r}")
+    if strengths(alpha)[1] > 1 and method == "fast":
+        raise ValueError(f"expected alpha in [0, 1] for the fast method, got {alpha!r}")
     if not 0 <= mixture < float("inf"):
         raise ValueError(f"expected mixture of zero or more, got {mixture!r}")
     if not source.is_dir():
         raise ValueError(f"there is no folder {source}")
     if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
-        raise ValueError(f"expected a folder outside {source} to write, got {out}: its pictures would become a class of their own")
+        raise ValueError(f"expected a folder outside {source} to write, got {out}: its pictures would become a class")
 
 
-def _range(alpha):
-    return tuple(alpha) if isinstance(alpha, (tuple, list)) else (alpha, alpha)
+def _network(net, method, device):
+    if method == "optimise":
+        return backbone("auto", device=device) if net is None else net
+    check_backbone(net)
+    return backbone(NETWORK, device=device) if net is None else net
 
 
 def _listings(source, force):
@@ -206,35 +211,9 @@ def _listings(source, force):
     return {split: class_listing(place) for split, place in (places or {own: source}).items()}
 
 
-def _named_styles(styles):
-    """{name: (1, 3, H, W)}, at most `STYLE_SIDE` pixels at the longer side."""
-    if isinstance(styles, (str, os.PathLike, torch.Tensor)) or not len(styles):
-        raise ValueError(f"expected a list of styles, got {styles if isinstance(styles, str) else type(styles).__name__}")
-    pictures = {}
-    for number, style in enumerate(styles):
-        name = f"style {number}" if isinstance(style, torch.Tensor) else str(style)
-        if name in pictures:
-            raise ValueError(f"expected each style once, got {name!r} twice")
-        pictures[name] = _style_picture(style)
-    # Grams are added in this order, and another order rounds in another way.
-    return dict(sorted(pictures.items(), key=lambda item: (_digest(item[1].numpy().tobytes()), item[0])))
-
-
-def _style_picture(style):
-    if isinstance(style, torch.Tensor):
-        check_image(style, "style")
-        if len(style) != 1:
-            raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(style)}")
-        picture = style.detach().float().cpu()
-    elif Path(style).is_file():
-        picture = read_image(style)
-    elif style in painting_names():
-        picture = painting(style, STYLE_SIDE // 2)
-    elif style in sample_names():
-        picture = sample(style)
-    else:
-        raise unknown_name("style", style, ["a file", *painting_names(), *sample_names()])
-    return picture if max(picture.shape[2:]) <= STYLE_SIDE else resize(picture, STYLE_SIDE)
+def _ordered_styles(styles):
+    """{name: (1, 3, H, W)} in an order of their own: statistics are added in it, and another order rounds in another way."""
+    return dict(sorted(named_styles(styles).items(), key=lambda item: (_digest(item[1].numpy().tobytes()), item[0])))
 
 
 def _warn_of_held_out_styles(source, styles):
@@ -255,10 +234,11 @@ def _warn_of_held_out_styles(source, styles):
                           stacklevel=3)  # fmt: skip
 
 
-def _plan(settings, listings, per_image, alpha, mixture, seed, method):
+def _plan(settings, listings, per_image, alpha, mixture, seed):
     """The jobs, {file: (height, width)} and {source: error} of images whose size cannot be read."""
     digests = {name: _digest(picture.numpy().tobytes()) for name, picture in settings.styles.items()}
-    common = [RECIPE, method, settings.size, settings.steps, settings.net.name, _net_digest(settings.net)]
+    work = FAST_WEIGHTS if settings.method == "fast" else settings.steps
+    common = [RECIPE, settings.method, settings.size, work, settings.net.name, _net_digest(settings.net)]
     jobs, shapes, errors = [], {}, {}
     for split, listing in listings.items():
         for file in (file for files in listing.values() for file in files):
@@ -272,7 +252,7 @@ def _plan(settings, listings, per_image, alpha, mixture, seed, method):
                 proportions, strength = _draw(source, copy, digests, seed, alpha, mixture)
                 target = Path(source).with_name(f"{file.stem}_{file.suffix[1:]}_{copy}.png").as_posix()
                 looks = [*common, sha256, strength, sorted((digests[name], part) for name, part in proportions.items())]
-                jobs.append(Job(target, source, sha256, split, copy, proportions, strength, _digest(looks), method))
+                jobs.append(Job(target, source, sha256, split, copy, proportions, strength, _digest(looks), settings.method))
                 shapes[target] = shape
     return jobs, shapes, errors
 
@@ -281,9 +261,9 @@ def _draw(source, copy, digests, seed, alpha, mixture):
     """({style: proportion}, strength) of a picture: the same whoever asks, and in whatever order."""
     rng = np.random.default_rng(int(_digest([source, copy, sorted(digests.values()), seed]), 16))
     names = sorted(digests, key=digests.get)
-    parts = rng.dirichlet([mixture] * len(names)) if mixture else np.eye(len(names))[rng.integers(len(names))]
+    parts = draw_shares(rng, len(names), mixture)
     rounded = {name: round(float(part), 4) for name, part in zip(names, parts) if part >= 5e-5}  # as the manifest says
-    return rounded, round(float(rng.uniform(*_range(alpha))), 4)
+    return rounded, round(float(rng.uniform(*strengths(alpha))), 4)
 
 
 def _digest(what):
@@ -344,6 +324,15 @@ def _finished(out, jobs, resume):
     return rows
 
 
+def _warn_of_strangers(out, jobs):
+    """Pictures of an earlier run, of fewer copies or of images that are gone: a data set would read them, too."""
+    ours = {job.file for job in jobs}
+    others = sorted(name for file in out.rglob("*.png") if (name := file.relative_to(out).as_posix()) not in ours)
+    if others:
+        warnings.warn(f"{len(others)} pictures in {out} do not belong to this run, such as {others[0]}: remove them, or whoever "
+                      "reads the folder takes them, too", stacklevel=3)  # fmt: skip
+
+
 def _note(path):
     """What a picture says of itself; None for a file that is none of ours."""
     try:
@@ -389,6 +378,7 @@ class Painter:
     def __init__(self, settings):
         self.settings, self.net = settings, settings.net
         self.styles, self.most = list(settings.styles.values()), TILE
+        self.bank = StyleBank(settings.styles, self.net.mean.device)  # for the fast method
 
     def __call__(self, tile):
         """The rows of a tile's pictures, written; an image that cannot be read or painted gives {"source", "error"}."""
@@ -425,8 +415,11 @@ class Painter:
         filled = [images[min(i, len(images) - 1)] for i in range(n)]
         jobs, contents = [job for job, _ in filled], torch.cat([image for _, image in filled])
         alphas = torch.tensor([job.alpha for job in jobs])
-        _, style_weight, tv_weight = default_weights(self.net)
         shares = [[job.styles.get(name, 0) for name in self.settings.styles] for job in jobs]
+        if self.settings.method == "fast":
+            painted = self.bank.paint(contents, proportions(shares, len(self.styles), n), alphas).cpu()
+            return [(job, picture) for (job, _), picture in zip(images, painted.split(1))]
+        _, style_weight, tv_weight = default_weights(self.net)
         result = stylize(
             contents, self.styles, style_weights=shares, style_weight=alphas * style_weight, tv_weight=alphas * tv_weight,
             net=self.net, steps=self.settings.steps, precision="fp32",

@@ -170,8 +170,10 @@ def _check_fast(*shaping, **choices):
     """Refuse what only an optimisation can do, instead of leaving it out without a word."""
     defaults = {"mix": "grams", "init": "content", "style_scale": 1.0, "style_channels": 1.0}
     if any(each is not None for each in shaping) or choices != defaults:
-        raise ValueError('method="fast" takes style_weights and preserve_color alone: leave out masks, weights, layers, sizes, mix, '
-                         'init, style_scale and style_channels, or use method="optimise"')  # fmt: skip
+        raise ValueError(
+            'method="fast" takes style_weights and preserve_color alone: leave out masks, weights, layers, sizes, mix, init, '
+            'style_scale and style_channels, or use method="optimise"'
+        )
 
 
 def _in_one_pass(content, styles, style_weights, preserve_color, net, device):

@@ -19,10 +19,12 @@ import torch
 from PIL import Image
 
 from d2lstyle import (
-    load_dataset, painting, read_image, read_manifest, sample, style_folders, stylize, stylize_folder, transfer, write_image,
+    backbone, fast_stylize, load_dataset, painting, read_image, read_manifest, sample, style_folders, stylize, stylize_folder,
+    transfer, write_image,
 )  # fmt: skip
 from d2lstyle.images import resize
-from d2lstyle.style_folders import MANIFEST, NOTE, STYLE_SIDE
+from d2lstyle.random_style import STYLE_SIDE
+from d2lstyle.style_folders import MANIFEST, NOTE
 
 FIELDS = ["file", "source", "source_sha256", "split", "copy", "styles", "alpha", "recipe", "method"]
 KILLED = -signal.SIGKILL
@@ -813,3 +815,48 @@ def test_the_estimate_is_by_pixels_and_leaves_the_start_out(paint, tmp_path, out
     monkeypatch.setattr(style_folders, "_local", local)
     monkeypatch.setattr(style_folders, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     assert paint(photos, out, dry_run=True, workers=workers).seconds == pytest.approx(8 + 2 / workers * (3 + 4))
+
+
+# in one pass
+
+
+def test_the_fast_method_paints_as_the_fast_network_does(net, photos, tmp_path):
+    result = stylize_folder(photos, tmp_path / "out", ["starry", "mosaic"], method="fast", net=net, workers=1)
+    assert result.made == len(result.rows) > 1 and not result.errors
+    for row in result.rows:
+        image = read_image(photos / row["source"])
+        shares = [row["styles"].get(name, 0) for name in ("starry", "mosaic")]
+        styles = [painting(name, 256) for name in ("starry", "mosaic")]
+        expected = fast_stylize(image, styles, style_weights=shares, alpha=row["alpha"], net=net)
+        assert (read_image(tmp_path / "out" / row["file"]) - expected).abs().max() < 2.5 / 255
+        assert row["method"] == "fast"
+
+
+def test_the_fast_method_gives_the_same_bytes_for_any_company(net, photos, tmp_path):
+    options = {"method": "fast", "net": net, "workers": 1}
+    stylize_folder(photos, tmp_path / "all", ["starry", "mosaic", "woodcut"], **options)
+    one = next(file for file in photos.rglob("*.png"))
+    alone = tmp_path / "alone" / one.relative_to(photos)
+    alone.parent.mkdir(parents=True)
+    alone.write_bytes(one.read_bytes())
+    (row,) = stylize_folder(tmp_path / "alone", tmp_path / "out", ["woodcut", "starry", "mosaic"], **options).rows
+    assert (tmp_path / "out" / row["file"]).read_bytes() == (tmp_path / "all" / row["file"]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [({"alpha": 1.5}, "alpha in \\[0, 1\\] for the fast method"), ({"net": "vgg"}, "was trained, got vgg16")],
+)
+def test_the_fast_method_refuses(photos, tmp_path, change, text):
+    if "net" in change:
+        change = {"net": backbone("vgg16", weights=None, device="cpu")}
+    with pytest.raises(ValueError, match=text):
+        stylize_folder(photos, tmp_path / "out", ["starry"], method="fast", workers=1, **change)
+
+
+def test_pictures_of_another_run_are_pointed_out(net, photos, tmp_path):
+    options = {"method": "fast", "net": net, "workers": 1}
+    stylize_folder(photos, tmp_path / "out", ["starry"], per_image=2, **options)
+    with pytest.warns(UserWarning, match="5 pictures in .*out do not belong to this run, such as cat/0_png_1.png"):
+        stylize_folder(photos, tmp_path / "out", ["starry"], per_image=1, **options)
+    assert len(pictures(tmp_path / "out")) == 10  # nothing is lost
