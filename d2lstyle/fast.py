@@ -47,7 +47,6 @@ LEVELS = {  # from coarse to fine; the linear conv1_1 and the pixels carry the p
     "pixels": Size(3, None, False),
 }
 WIDTHS = (128, 112, 80, 48)  # of the decoder at its four resolutions, from coarse to fine
-
 DETAIL = 0.1  # scale of what the decoder adds to the content in the style's colours, so that its steps are not too large
 
 
@@ -166,7 +165,7 @@ class Painter(nn.Module):
         self.join_coarse, self.coarse = _Join(deep, relu4, coarse), nn.Sequential(_Residual(coarse), _Residual(coarse))
         self.join_middle, self.middle = _Join(coarse, relu3, middle), _Residual(middle)
         self.join_fine, self.fine = _Join(middle, relu2 + conv1, fine), _Residual(fine)
-        self.last = _convolution(fine, 16)  # for each of two by two pixels three colours, and how much of the content stays
+        self.last = _convolution(fine, 16)  # for each of two by two pixels: a colour, and how much of the content stays
 
     def statistics(self, features):
         """{level: Statistics} of {level: features}."""
@@ -244,6 +243,7 @@ class FastStyle(nn.Module):
 
     def paint(self, content, statistics, alpha, seed=0):
         """As `forward`, with the styles' statistics and alpha (B,); not clamped, which training wants."""
+        content = content.to(self.encoder.mean)
         height, width = content.shape[2:]
         padded = F.pad(content, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         alpha = alpha.to(content).view(-1, 1, 1, 1)

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import attribution, augment, batch, convergence, memory, transfer, tutorial
+from benchmarks import attribution, augment, batch, convergence, fast, memory, transfer, tutorial
 from benchmarks.peers import PEERS
 from d2lstyle import backbone, content_loss, gram, occlusion, sample, style_layer_loss
 
@@ -78,6 +78,14 @@ def test_augment_prints_a_ratio_for_each_peer(printed):
 def test_attribution_prints_patches_a_second(printed):
     lines = printed(attribution, "--sizes", "32", "--patches", "4", "--rounds", "1")
     assert "captum, 4 a pass" in lines[-2] and "( 1.00x)" in lines[-1] and lines[-1].count("x)") == 2
+
+
+def test_fast_prints_speeds_and_distances(printed):
+    lines = printed(fast, "--size", "32", "--batches", "2", "--steps", "2")
+    assert lines[5].startswith("times as fast") and lines[5].endswith("x")
+    distances = {line[:22].strip(): float(line[22:34]) for line in lines[8:]}
+    assert list(distances) == [f"{style}, {method}" for style in fast.STYLES for method in ("photo", "fast", "2 steps")]
+    assert all(distances[f"{style}, fast"] < distances[f"{style}, photo"] for style in fast.STYLES)
 
 
 def test_both_programs_draw_the_same_map():

@@ -33,6 +33,7 @@ def main():
     draw_region()
     draw_square()
     draw_style_bank()
+    draw_fast()
     for name in BACKBONES:
         try:
             net = ds.backbone(name)
@@ -133,6 +134,21 @@ def draw_style_bank():
     """All paintings with their names."""
     names = ds.painting_names()
     save(sheet([ds.painting(name, CELL[::-1]) for name in names], names, 4), "style_bank")
+
+
+def draw_fast():
+    """Photos in two styles that the fast network never saw, and in one it knows; beside them what an optimisation finds."""
+    net, side = ds.backbone("efficientnet_lite0"), 128
+    photos = torch.cat([ds.sample(name, (side, side)) for name in ("coffee", "chelsea", "astronaut")])
+    rows, names = [], []
+    for name in ("gilded", "marbling", "mosaic"):
+        style = ds.painting(name, side)
+        fast = ds.stylize(photos, style, method="fast", net=net).image
+        slow = ds.stylize(photos, style, net=net, steps=60, callback=progress_bar(name)).image
+        rows += [style, *(image for pair in zip(fast.split(1), slow.split(1)) for image in pair)]
+        names += [name, *["fast", "optimised"] * len(photos)]
+    figure = plots.show_images(rows, names, columns=7)
+    save(picture_of(figure), "fast_style")
 
 
 def draw_contact_sheet(net):
