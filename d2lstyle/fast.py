@@ -23,7 +23,7 @@ from .objective import proportions
 from .prepare import prepared
 
 WEIGHTS = Path(__file__).parent / "weights" / "fast_style.pt"
-SHA256 = "ee1272ba643427843cfa31d15287bd1f5e30edfc25f43e811037295e9b482744"  # of that file
+SHA256 = "351dfddf567967841bd0c9de87ca36e028c4e9a9cfe9dc711533bb9009bb625d"  # of that file
 NETWORK = "efficientnet_lite0"
 STRIDE = 16  # pixels for each position of the coarsest level; sides are padded to a multiple of it
 TINY = 1e-5  # of a variance: keeps flat pictures finite
@@ -256,7 +256,7 @@ class FastStyle(nn.Module):
 
 @torch.no_grad()
 def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, device="auto"):
-    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, about a hundred times sooner.
+    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, some fifty times sooner.
 
     Args:
         content: (B, 3, H, W) in [0, 1], sides of at least 32 pixels; the network was trained on 64 to 128 pixels. A batch
