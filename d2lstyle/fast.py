@@ -256,7 +256,7 @@ class FastStyle(nn.Module):
 
 @torch.no_grad()
 def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, device="auto"):
-    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, some fifty times sooner.
+    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, some forty times sooner.
 
     Args:
         content: (B, 3, H, W) in [0, 1], sides of at least 32 pixels; the network was trained on 64 to 128 pixels. A batch

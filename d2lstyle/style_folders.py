@@ -120,7 +120,7 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
         size: pixels of the longer side, or None for each image's own.
         steps: of the optimisation.
         net: a `Backbone`, or None for `backbone("auto")`.
-        method: "optimise", or "fast": the trained network of `fast_stylize`, some hundred times sooner and rougher; it knows
+        method: "optimise", or "fast": the trained network of `fast_stylize`, some forty times sooner and rougher; it knows
             no steps, and no backbone but the embedded one.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
         workers: processes, each on one core or GPU; None for as many as there are.

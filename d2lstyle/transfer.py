@@ -119,7 +119,7 @@ def stylize(
         preserve_color: keep the content's chroma, take its luma alone from the result.
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
-        method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some hundred times sooner and
+        method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some forty times sooner and
             rougher. It takes style_weights and preserve_color, and nothing else that shapes an optimisation.
         seed: of the noise that init="noise" starts from.
         device: as in `backbone`; only read where net is None.
