@@ -55,9 +55,9 @@ class Scorer(nn.Module):
             raise ValueError(f"expected a classifier that gives scores (B, classes), got {found}")
         return scores
 
-    def zero_for(self, images):
-        """What the network takes for nothing, as a picture like `images`: the colour it subtracts itself, or 0."""
-        return self._zero.to(images).expand_as(images)
+    def filled(self, images, fill):
+        """`fill`, a number or (C, 1, 1), as pictures like `images`; None is the colour that the network subtracts, or 0."""
+        return torch.as_tensor(self._zero if fill is None else fill).to(images).expand_as(images)
 
     def prepare(self, images, targets):
         """Check both on a first pass: (targets (B,), bytes of the largest activation of an image, bytes of all of them)."""
@@ -187,7 +187,7 @@ def occlusion(net, images, targets=None, *, window=32, stride=16, fill=None, sco
     if score not in ("logit", "probability"):
         raise unknown_name("score", score, ["logit", "probability"])
     windows, strides, n_places = _checked_windows(images.shape, window, stride)
-    fill = scorer.zero_for(images) if fill is None else torch.as_tensor(fill).to(images).expand_as(images)
+    fill = scorer.filled(images, fill)
     together = max(1, min(MOST_IMAGES, int(memory * MIB / at_once)))
     read = scorer if score == "logit" else lambda pictures: scorer(pictures).softmax(1)
     watched = _watched(read, len(images) * (n_places + 1), callback)

@@ -121,8 +121,7 @@ def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, memory=25
     """
     scorer = Scorer(net, fast=True)
     targets, at_once, _ = scorer.prepare(images, targets)
-    fill = scorer.zero_for(images) if fill is None else torch.as_tensor(fill).to(images).expand_as(images)
-    return _curve(scorer, images, fill, targets, maps, steps, memory * MIB / at_once)
+    return _curve(scorer, images, scorer.filled(images, fill), targets, maps, steps, memory * MIB / at_once)
 
 
 def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, memory=256):

@@ -417,8 +417,12 @@ class Painter:
         alphas = torch.tensor([job.alpha for job in jobs])
         shares = [[job.styles.get(name, 0) for name in self.settings.styles] for job in jobs]
         if self.settings.method == "fast":
-            painted = self.bank.paint(contents, proportions(shares, len(self.styles), n), alphas).cpu()
-            return [(job, picture) for (job, _), picture in zip(images, painted.split(1))]
+            pictures = self.bank.paint(contents, proportions(shares, len(self.styles), n), alphas).cpu()
+        else:
+            pictures = self._optimised(contents, shares, alphas)
+        return [(job, picture) for (job, _), picture in zip(images, pictures.split(1))]
+
+    def _optimised(self, contents, shares, alphas):
         _, style_weight, tv_weight = default_weights(self.net)
         result = stylize(
             contents, self.styles, style_weights=shares, style_weight=alphas * style_weight, tv_weight=alphas * tv_weight,
@@ -426,7 +430,7 @@ class Painter:
         )  # fmt: skip
         if result.interrupted:  # half painted
             raise KeyboardInterrupt
-        return [(job, picture) for (job, _), picture in zip(images, result.image.split(1))]
+        return result.image
 
     def _written(self, job, result, seconds):
         if isinstance(result, Exception):
