@@ -129,7 +129,7 @@ def load_dataset(name, split="train", *, domain="studio", root="data", size=None
         classes, files, labels = flat(class_folder(folder, split, split_seed, callback))
     labels = torch.tensor(labels)
     if per_class is not None:
-        kept = _draw(labels, per_class, seed, classes)
+        kept = draw_per_class(labels, per_class, seed, classes)
         files, labels = [files[i] for i in kept.tolist()], labels[kept]
         pictures = None if pictures is None else pictures[kept]
     store = _Store(files if pictures is None else pictures, size, callback)
@@ -229,8 +229,19 @@ def _given_folder(name):
     return folder
 
 
-def _draw(labels, per_class, seed, classes):
-    """Positions of `per_class` images of each class: the first of one shuffle, so that fewer are among more."""
+def draw_per_class(labels, per_class, seed, classes):
+    """Positions of some images of each class: the first of one shuffle, so that fewer are among more.
+
+    Args:
+        labels: (N,) int64, positions in `classes`.
+        per_class: how many.
+        seed: of the shuffle.
+        classes: names.
+    Returns:
+        (per_class * classes,) int64, sorted.
+    Raises:
+        ValueError: a class has fewer images.
+    """
     drawn = []
     for label, name in enumerate(classes):
         positions = (labels == label).nonzero()[:, 0]

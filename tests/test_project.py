@@ -34,8 +34,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykern
 PLAN = ["errors", "images", "losses", "augment", "paintings", "samples", "sounds", "vending", "download", "splits", "folders",
         "datasets", "backbones", "fetch", "prepare",
         "rectifiers", "attribution", "map_checks", "lbfgs", "objective", "schedule", "fast", "transfer", "random_style",
-        "style_folders", "finetune", "experiment", "plots",
-        "progress", "widgets", "cli"]
+        "style_folders", "finetune", "bootstrap", "arms", "pool", "runs", "contrasts", "progress",
+        "experiment", "plots", "widgets", "cli"]
 MODULES = sorted((ROOT / "d2lstyle").rglob("*.py"))
 
 
