@@ -168,7 +168,8 @@ class _Painter:
     """Makes copies of the photos of a data set, in files for the painted ones."""
 
     def __init__(self, plan, folder, workers, show):
-        self.plan, self.folder, self.workers, self.show = plan, Path(folder), workers, show
+        self.plan, self.workers, self.show = plan, workers, show
+        self.folder = Path(folder, f"{Path(plan.data).name} {plan.paint_size} px")  # other plans may share it
         self.styles = named_styles(list(plan.styles) or painting_names())
         self.colors = Colors(*map(torch.cat, zip(*map(color_statistics, self.styles.values()))))
 
@@ -183,7 +184,7 @@ class _Painter:
     def painted(self, photos, name, strength, n):
         """(N, K, 3, size, size) painted at a strength, and the rows of the manifest in the same order, N * K."""
         source = self._export(photos, name)
-        out = self.folder / f"{name} at {strength:g}"
+        out = self.folder / f"{name} {self.plan.method} {strength:g} x{n}"
         result = stylize_folder(
             source, out, list(self.styles.values()), per_image=n, alpha=strength, mixture=self.plan.mixture,
             method=self.plan.method, steps=self.plan.paint_steps, workers=self.workers, force=True,
