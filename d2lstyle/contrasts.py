@@ -17,6 +17,7 @@ CONTRASTS = {  # name: {arm: its weight}
     "D - B - C + A": {"D": 1, "B": -1, "C": -1, "A": 1},
 }
 LEVEL = 0.95  # of all intervals; a claim needs a p of less than half of the rest
+SURE = 0.999  # of the interval that must hold chance: there are many of them, and none should fail for nothing
 
 
 def answers(record, model, arm, per_class, test):
@@ -38,7 +39,14 @@ def accuracy(record, model, arm, per_class, test):
 
 
 def contrast(record, name, model, per_class, test):
-    """`Contrast`: the difference that `CONTRASTS` names, paired by seed and by image."""
+    """`Contrast`: the difference that `CONTRASTS` names, paired by seed and by image.
+
+    Raises:
+        ValueError: the record lacks one of the arms, or a seed of one.
+    """
+    seeds = {arm: {row["seed"] for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)} for arm in CONTRASTS[name]}
+    if len(set(map(frozenset, seeds.values()))) > 1:
+        raise ValueError(f"expected the same seeds of each arm of {name}, got {seeds}")
     parts = [weight * answers(record, model, arm, per_class, test) for arm, weight in CONTRASTS[name].items()]
     return paired_bootstrap(sum(parts), level=LEVEL)
 
@@ -67,24 +75,31 @@ def failed_checks(record):
             found.append(f"{model}, {n} a class: D with p = 0 answers other than B")
     for model, n in {(row["model"], row["per_class"]) for row in rows.values() if row["arm"] == "B, labels shuffled"}:
         for test in record["tests"]:
-            interval = accuracy(record, model, "B, labels shuffled", n, test)
+            interval = paired_bootstrap(answers(record, model, "B, labels shuffled", n, test), level=SURE)
             if not interval.low <= chance <= interval.high:
                 found.append(f"{model}, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
     return found
 
 
-def print_table(record):
-    """Accuracies, contrasts and verdicts as text."""
+def table(record):
+    """Accuracies, contrasts and verdicts of all models and numbers of photos, as text."""
     groups = sorted({(row["model"], row["per_class"]) for row in record["rows"]})
-    for model, n in groups:
-        arms = [arm for arm in ARMS if any(key_of(row)[:3] == (model, arm, n) for row in record["rows"])]
-        print(f"\n{model}, {n} photos a class")
-        print(" " * 30 + "".join(f"{test:24}" for test in record["tests"]))
-        for arm in arms:
-            cells = [accuracy(record, model, arm, n, test) for test in record["tests"]]
-            print(f"{arm + '  ' + ARMS[arm].title:30}" + "".join(f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]".ljust(24) for c in cells))
-        for name in (name for name, parts in CONTRASTS.items() if set(parts) <= set(arms)):
-            print(f"{name:30}" + "".join(f"{contrast(record, name, model, n, test)!s:24}" for test in record["tests"]))
-        if {"B", "C", "D"} <= set(arms):
-            verdict = beats_each_alone(record, model, n).items()
-            print(f"{'D beats B and C':30}" + "".join(f"{'yes' if yes else 'no'} (p = {p:.4f})".ljust(24) for _, (yes, p) in verdict))
+    return "\n\n".join("\n".join(_lines(record, *group)) for group in groups)
+
+
+def _lines(record, model, n):
+    arms = [arm for arm in ARMS if any(key_of(row)[:3] == (model, arm, n) for row in record["rows"])]
+    names = [name for name, parts in CONTRASTS.items() if set(parts) <= set(arms)]
+    yield _line(f"{model}, {n} photos a class", record["tests"])
+    for arm in arms:
+        cells = [accuracy(record, model, arm, n, test) for test in record["tests"]]
+        yield _line(f"{arm}  {ARMS[arm].title}", (f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells))
+    for name in names:
+        yield _line(name, (contrast(record, name, model, n, test) for test in record["tests"]))
+    if {"D - B", "D - C"} <= set(names):
+        found = beats_each_alone(record, model, n).values()
+        yield _line("D beats B and C", (f"{'yes' if beats else 'no'} (p = {p:.4f})" for beats, p in found))
+
+
+def _line(title, cells):
+    return (f"{title:28}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()

@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple, Optional
 import typer
 from scipy import stats
 
-from .contrasts import failed_checks, print_table
+from .contrasts import failed_checks, table
 from .pool import Plan
 from .progress import count_bar
 from .runs import run_experiment
@@ -170,11 +170,13 @@ def main(
     changes = {name: value for name, value in given.items() if value is not None}
     plan = replace(Plan() if full else QUICK, **changes)
     try:
+        if plan.seeds < 2:
+            raise ValueError(f"expected at least two seeds, for intervals, got {plan.seeds}")
         found = run_experiment(plan, root, workers=workers, sanity=full, callback=_bars())
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    print_table(found)
+    print(table(found))
     for sentence in failed_checks(found):
         print(f"CHECK FAILED: {sentence}")
     if record is None and full and changes == {"data": "vending"}:

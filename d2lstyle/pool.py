@@ -187,7 +187,7 @@ class _Painter:
         out = self.folder / f"{name} {self.plan.method} {strength:g} x{n}"
         result = stylize_folder(
             source, out, list(self.styles.values()), per_image=n, alpha=strength, mixture=self.plan.mixture,
-            method=self.plan.method, steps=self.plan.paint_steps, workers=self.workers, force=True,
+            method=self.plan.method, steps=self.plan.paint_steps, workers=self.workers,
             callback=_named(self.show, f"painting at strength {strength:g}"),
         )  # fmt: skip
         if result.errors:

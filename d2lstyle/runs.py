@@ -30,12 +30,10 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
     Returns:
         dict: "rows", a dict a run, and "strengths", "chosen", "seconds" as of `Pool`, "classes", "tests" {name: images}.
     Raises:
-        ValueError: the plan names an arm or a model that is not there, or the pool cannot be built.
+        ValueError: the plan has a number out of range, or names an arm or a model that is not there; or the pool cannot be
+            built.
     """
-    for name, values, known in (("arm", plan.arms, ARMS), ("model", plan.models, MODELS)):
-        for value in values:
-            if value not in known:
-                raise unknown_name(name, value, list(known))
+    _check(plan)
     folder = Path(root, "experiment") if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     workers = workers or joblib.cpu_count()
@@ -54,6 +52,17 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
     pool = load_pool(pool_file)
     about = {"strengths": pool.strengths, "chosen": pool.chosen, "seconds": pool.seconds, "classes": pool.classes}
     return about | {"tests": {name: len(labels) for name, (_, labels) in pool.tests.items()}, "rows": [rows[key] for key in wanted]}
+
+
+def _check(plan):
+    for name, values, known in (("arm", plan.arms, ARMS), ("model", plan.models, MODELS)):
+        for value in values:
+            if value not in known:
+                raise unknown_name(name, value, list(known))
+    if plan.seeds < 1 or not plan.per_class or min(plan.per_class) < 1:
+        raise ValueError(f"expected at least one seed and one photo a class, got {plan.seeds} and {plan.per_class}")
+    if not 0 <= plan.p <= 1:
+        raise ValueError(f"expected p in [0, 1], got {plan.p!r}")
 
 
 def runs(plan, sanity=False):
