@@ -128,20 +128,45 @@ def plot_intervals(groups, xlabel, title):
     Returns:
         matplotlib Figure.
     """
-    names = list(next(iter(groups.values())))
-    figure, axes = _figure(0.9 + len(names) * (0.16 + 0.14 * len(groups)), 1, 1)
-    axis = axes[0, 0]
-    for place, (group, intervals) in enumerate(groups.items()):
-        means, lows, highs = zip(*(intervals[name][:3] for name in names))
-        y = [row + 0.7 * (place - (len(groups) - 1) / 2) / len(groups) for row in range(len(names))]
-        reach = [[mean - low for mean, low in zip(means, lows)], [high - mean for mean, high in zip(means, highs)]]
-        axis.errorbar(means, y, xerr=reach, fmt="o", markersize=4, capsize=2, label=group)
-    axis.set(xlabel=xlabel, title=title, yticks=range(len(names)), yticklabels=names)
-    axis.set_ylim(len(names) - 0.5, -0.5)  # the first name on top
-    axis.grid(axis="x", alpha=0.25)
-    if len(groups) > 1:
-        axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure, (axis,) = _interval_axes([groups])
+    axis.set(xlabel=xlabel, title=title)
     return figure
+
+
+def plot_forest(panels, xlabel, title):
+    """Panels of intervals side by side, with a line at zero: what lies wholly to one side of it is a difference.
+
+    Args:
+        panels: {title: groups as of `plot_intervals`}, the same names and groups in each.
+        xlabel, title: texts.
+    Returns:
+        matplotlib Figure.
+    """
+    figure, axes = _interval_axes(list(panels.values()))
+    for axis, text in zip(axes, panels):
+        axis.axvline(0, color="0.3", linewidth=0.8, zorder=0)
+        axis.set_title(text, fontsize=9)
+    axes[len(axes) // 2].set_xlabel(xlabel)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _interval_axes(panels):
+    """A figure and its axes, one for each of several groups of intervals; the first names the rows, the last the colours."""
+    names = list(next(iter(panels[0].values())))
+    figure, axes = _figure(0.9 + len(names) * (0.16 + 0.14 * len(panels[0])), 1, len(panels))
+    for axis, groups in zip(axes[0], panels):
+        for place, (group, intervals) in enumerate(groups.items()):
+            means, lows, highs = zip(*(intervals[name][:3] for name in names))
+            y = [row + 0.7 * (place - (len(groups) - 1) / 2) / len(groups) for row in range(len(names))]
+            reach = [[mean - low for mean, low in zip(means, lows)], [high - mean for mean, high in zip(means, highs)]]
+            axis.errorbar(means, y, xerr=reach, fmt="o", markersize=4, capsize=2, label=group)
+        axis.set(yticks=range(len(names)), yticklabels=names if axis is axes[0, 0] else [])
+        axis.set_ylim(len(names) - 0.5, -0.5)  # the first name on top
+        axis.grid(axis="x", alpha=0.25)
+    if len(panels[0]) > 1:
+        axes[0, -1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure, axes[0]
 
 
 def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None, ylabel=None, bounds=(0, 1)):

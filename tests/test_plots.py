@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from d2lstyle import StyleStep
-from d2lstyle.plots import overlay, plot_curves, plot_history, show_images, show_matrices
+from d2lstyle.plots import overlay, plot_curves, plot_forest, plot_history, plot_intervals, show_images, show_matrices
 
 RED, BLUE = (torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 20, 30) for color in ([1.0, 0, 0], [0.0, 0, 1]))
 MASK = torch.eye(8).view(1, 1, 8, 8)
@@ -20,6 +20,9 @@ def history(n=6):
         return {"total": 6 / k, "content": 1 / k, "style": 2 / k, "tv": 0.1, "style relu1_1": 3 / k}
 
     return [StyleStep(k, n, (32, 48) if k < n / 2 else (64, 96), 0.1 * k, losses(k)) for k in range(1, n + 1)]
+
+
+GROUPS = {"few": {"a": (1.0, 0.5, 2.0), "b": (-1.0, -1.5, -0.5)}, "many": {"a": (3.0, 2.5, 3.5), "b": (0.0, -1.0, 1.0)}}
 
 
 def rendered(figure):
@@ -42,6 +45,8 @@ FIGURES = {
     "other terms": lambda: plot_history(history(), terms=["style relu1_1"], title="one layer"),
     "one step": lambda: plot_history(history(1)),
     "curves": lambda: plot_curves({"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", logarithmic=True),
+    "intervals": lambda: plot_intervals(GROUPS, "gain", "two groups"),
+    "a forest": lambda: plot_forest({"here": GROUPS, "there": GROUPS}, "gain", "two panels"),
     "matrices": lambda: show_matrices([torch.eye(4), torch.rand(8, 8)], ["a", "b"], title="Grams"),
 }
 
@@ -57,7 +62,7 @@ def test_figures_fit_a_page_and_are_not_blank(name):
     assert 0.001 < 1 - share(pixels, (255, 255, 255))
 
 
-@pytest.mark.parametrize("name", ["a row", "a history", "curves", "matrices"])
+@pytest.mark.parametrize("name", ["a row", "a history", "curves", "intervals", "a forest", "matrices"])
 def test_usual_figures_are_at_most_four_inches_high(name):
     assert FIGURES[name]().get_size_inches()[1] <= 4
 
@@ -85,6 +90,33 @@ def test_curves_hold_their_numbers():
     (axis,) = FIGURES["curves"]().axes
     assert [(line.get_label(), list(line.get_ydata())) for line in axis.lines] == [("a", [3, 1, 2]), ("b", [2, 2])]
     assert (axis.get_xlabel(), axis.get_ylabel(), axis.get_title(), axis.get_yscale()) == ("x", "y", "two", "log")
+
+
+def ranges(axis):
+    """(mean, low, high, row) of each interval drawn, group by group."""
+    found = []
+    for container in axis.containers:
+        dots, _, (whiskers,) = container
+        for mean, row, ((low, _), (high, _)) in zip(dots.get_xdata(), dots.get_ydata(), whiskers.get_segments()):
+            found.append((mean, low, high, round(row)))
+    return found
+
+
+def test_intervals_hold_their_numbers():
+    wanted = [(*numbers, row) for group in GROUPS.values() for row, numbers in enumerate(group.values())]
+    (axis,) = plot_intervals(GROUPS, "gain", "two groups").axes
+    np.testing.assert_allclose(ranges(axis), wanted)
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["a", "b"] and axis.get_title() == "two groups"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(GROUPS) and axis.get_xlabel() == "gain"
+
+
+def test_each_panel_of_a_forest_holds_its_own():
+    here, there = {"x": GROUPS["few"]}, {"x": GROUPS["many"]}
+    axes = plot_forest({"here": here, "there": there}, "gain", "two panels").axes
+    for axis, title, group in zip(axes, ("here", "there"), (here, there)):
+        np.testing.assert_allclose([found[:3] for found in ranges(axis)], list(group["x"].values()))
+        assert axis.get_title() == title and [0, 0] in [list(line.get_xdata()) for line in axis.lines]
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["a", "b"]
 
 
 def test_matrices_hold_their_numbers():
