@@ -1,5 +1,6 @@
 """Whether one way of training beats another: intervals over seeds and test images at once, and Holm's correction."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -44,18 +45,26 @@ def paired_bootstrap(differences, *, level=0.95, repeats=10_000, seed=0):
         raise ValueError(f"expected finite differences (seeds, images) of at least two seeds, got {table.shape}")
     if not 0 < level < 1:
         raise ValueError(f"expected level between 0 and 1, got {level!r}")
-    rng, means = np.random.default_rng(seed), []
-    seeds, images = table.shape
-    for begin in range(0, repeats, BLOCK):
-        n = min(BLOCK, repeats - begin)
-        rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), n)
-        columns = rng.multinomial(images, np.full(images, 1 / images), n)
-        means.append(((rows @ table) * columns).sum(1) / table.size)
-    means = np.concatenate(means)
+    blocks = _resamples(*table.shape, repeats, seed)
+    means = np.concatenate([((rows @ table) * columns).sum(1) for rows, columns in blocks]) / table.size
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     below = int((means <= 1e-12).sum())  # rounding makes a zero of some of them a little more
     return Contrast(float(table.mean()), float(low), float(high), (1 + below) / (1 + repeats))
+
+
+@functools.lru_cache(maxsize=1)  # all contrasts of a table share them; making them takes longer than using them
+def _resamples(seeds, images, repeats, seed):
+    """[(rows, columns)]: how often each seed and each image is drawn, some hundred resamples at once."""
+    rng = np.random.default_rng(seed)
+    sizes = [min(BLOCK, repeats - begin) for begin in range(0, repeats, BLOCK)]
+    return [(_times_drawn(rng, seeds, n), _times_drawn(rng, images, n)) for n in sizes]
+
+
+def _times_drawn(rng, n, repeats):
+    """(repeats, n): how often each of n things is drawn in n draws with replacement."""
+    drawn = rng.integers(n, size=(repeats, n)) + n * np.arange(repeats)[:, None]
+    return np.bincount(drawn.ravel(), minlength=n * repeats).reshape(repeats, n).astype(np.uint16)
 
 
 def holm(p_values):

@@ -20,7 +20,7 @@ from scipy import stats
 
 from .contrasts import failed_checks, table
 from .pool import Plan
-from .progress import count_bar
+from .progress import count_bars
 from .runs import run_experiment
 
 QUICK = Plan(seeds=2, per_class=(10,), models=("fine-tuned",), arms=("A", "B", "C", "D"), copies=1, method="fast",
@@ -172,7 +172,7 @@ def main(
     try:
         if plan.seeds < 2:
             raise ValueError(f"expected at least two seeds, for intervals, got {plan.seeds}")
-        found = run_experiment(plan, root, workers=workers, sanity=full, callback=_bars())
+        found = run_experiment(plan, root, workers=workers, sanity=full, callback=count_bars())
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
@@ -185,12 +185,6 @@ def main(
         rows = found.pop("rows")
         write_record(record, rows, command="python -m d2lstyle.experiment --full", plan=asdict(plan), **found)
         print(f"\nwritten to {record}")
-
-
-def _bars():
-    """One progress bar after another, each named after what is being done."""
-    bars = {}
-    return lambda what, done, total: bars.setdefault(what, count_bar(what, delay=0))(done, total)
 
 
 if __name__ == "__main__":

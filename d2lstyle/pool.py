@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from .arms import KINDS, Colors, Copies, classical, color_statistics, match_colors, mixed_colors, new_model
+from .arms import ARMS, Colors, Copies, classical, color_statistics, match_colors, mixed_colors, new_model
 from .datasets import draw_per_class, load_dataset
 from .finetune import evaluate, fit
 from .images import read_image, resize, write_image
@@ -174,12 +174,13 @@ class _Painter:
         self.colors = Colors(*map(torch.cat, zip(*map(color_statistics, self.styles.values()))))
 
     def copies(self, photos, name, chosen):
-        """{kind: (N, K, 3, size, size)} of a data set, and {kind: seconds a copy}."""
+        """{kind: (N, K, 3, size, size)} of a data set, and {kind: seconds a copy}, of the kinds that the arms need."""
         styled, rows = self.painted(photos, name, chosen["styled"], self.plan.copies)
-        unpainted, plain_rows = self.painted(photos, name, 0, 1)
-        recoloured = self.recoloured(photos, rows, chosen["recoloured"])
-        seconds = {kind: _mean_seconds(own) for kind, own in (("styled", rows), ("unpainted", plain_rows))}
-        return dict(zip(KINDS, (styled, recoloured, unpainted))), seconds
+        of, seconds = {"styled": styled, "recoloured": self.recoloured(photos, rows, chosen["recoloured"])}, {"styled": _mean(rows)}
+        if any(ARMS[arm].copies == "unpainted" for arm in self.plan.arms):
+            of["unpainted"], rows = self.painted(photos, name, 0, 1)
+            seconds["unpainted"] = _mean(rows)
+        return of, seconds
 
     def painted(self, photos, name, strength, n):
         """(N, K, 3, size, size) painted at a strength, and the rows of the manifest in the same order, N * K."""
@@ -228,7 +229,7 @@ class _Painter:
         return [f"{photos.classes[label]}/{name}.png" for label, name in zip(photos.labels.tolist(), names)]
 
 
-def _mean_seconds(rows):
+def _mean(rows):
     known = [row["seconds"] for row in rows if row["seconds"] is not None]
     return sum(known) / len(known) if known else None
 

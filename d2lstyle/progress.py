@@ -45,6 +45,18 @@ def count_bar(description, delay=1):
     return show
 
 
+def count_bars(delay=1):
+    """A callback for `run_experiment`: one bar after another, each named after what is being done."""
+    bars = {}
+
+    def show(what, done, total):
+        if what not in bars:
+            bars[what] = count_bar(what, delay)
+        bars[what](done, total)
+
+    return show
+
+
 def _of_painting(step):
     return f"{step.size[1]} x {step.size[0]} px, loss {step.losses['total']:.3g}"
 

@@ -33,15 +33,13 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
         ValueError: the plan has a number out of range, or names an arm or a model that is not there; or the pool cannot be
             built.
     """
-    _check(plan)
-    folder = Path(root, "experiment") if folder is None else Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(root, folder)
     workers = workers or joblib.cpu_count()
-    pool_file = _pool(plan, root, folder, workers, callback)
+    path = pool_file(plan, root, folder, workers=workers, callback=callback)
     log = folder / f"rows-{plan.recipe()}.jsonl"
     rows, wanted = {key_of(row): row for row in read_rows(log)}, runs(plan, sanity)
     todo = [key for key in wanted if key not in rows]
-    jobs = (joblib.delayed(_run_in_worker)(str(pool_file), plan, key) for key in todo)
+    jobs = (joblib.delayed(_run_in_worker)(str(path), plan, key) for key in todo)
     parallel = joblib.Parallel(n_jobs=min(workers, max(1, len(todo))), return_as="generator_unordered", pre_dispatch=2 * workers)
     for done, row in enumerate(parallel(jobs), start=len(wanted) - len(todo) + 1):
         rows[key_of(row)] = row
@@ -49,9 +47,25 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
             file.write(f"\n{json.dumps(row)}\n")  # the line before may have been cut short
         if callback:
             callback("training", done, len(wanted))
-    pool = load_pool(pool_file)
+    pool = load_pool(path)
     about = {"strengths": pool.strengths, "chosen": pool.chosen, "seconds": pool.seconds, "classes": pool.classes}
     return about | {"tests": {name: len(labels) for name, (_, labels) in pool.tests.items()}, "rows": [rows[key] for key in wanted]}
+
+
+def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
+    """The file of the plan's `Pool`, for `load_pool`; it is made unless it is there. Arguments as of `run_experiment`."""
+    _check(plan)
+    folder = _folder(root, folder)
+    extent = json.dumps([plan.recipe(), plan.seeds, plan.per_class, "E" in plan.arms])
+    path = folder / f"pool-{hashlib.sha256(extent.encode()).hexdigest()[:16]}.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_pool(build_pool(plan, root, folder, workers=workers, callback=callback), path)
+    return path
+
+
+def _folder(root, folder):
+    return Path(root, "experiment") if folder is None else Path(folder)
 
 
 def _check(plan):
@@ -112,15 +126,6 @@ def _run_in_worker(pool_file, plan, key):
 @functools.lru_cache(maxsize=1)
 def _loaded(pool_file):
     return load_pool(pool_file)
-
-
-def _pool(plan, root, folder, workers, callback):
-    """The file of the plan's pool; made unless it is there."""
-    extent = json.dumps([plan.recipe(), plan.seeds, plan.per_class])
-    path = folder / f"pool-{hashlib.sha256(extent.encode()).hexdigest()[:16]}.pt"
-    if not path.exists():
-        save_pool(build_pool(plan, root, folder, workers=workers, callback=callback), path)
-    return path
 
 
 def key_of(row):
