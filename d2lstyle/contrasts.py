@@ -102,4 +102,4 @@ def _lines(record, model, n):
 
 
 def _line(title, cells):
-    return (f"{title:28}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
+    return (f"{title:32}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
