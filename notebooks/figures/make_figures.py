@@ -6,6 +6,7 @@ The contact sheet shows each backbone whose real weights are on this computer; n
 import io
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.transforms.functional import to_pil_image, to_tensor
@@ -13,8 +14,12 @@ from torchvision.utils import make_grid
 
 import d2lstyle as ds
 from d2lstyle import plots, vending
+from d2lstyle.arms import Colors, classical, color_statistics, match_colors, mixed_colors
+from d2lstyle.contrasts import accuracy
 from d2lstyle.experiment import means_by, read_record
 from d2lstyle.progress import count_bar, progress_bar
+from d2lstyle.random_style import named_styles
+from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent
 PHOTOS = ("china", "chelsea")
@@ -32,6 +37,8 @@ def main():
     draw_title_picture()
     draw_region()
     draw_square()
+    draw_arms()
+    draw_bugs()
     draw_style_bank()
     draw_fast()
     for name in BACKBONES:
@@ -128,6 +135,51 @@ def draw_square():
         place = (number % 2 * (side + grid.width), number // 2 * (side + GAP))
         canvas.paste(to_pil_image(ds.images.resize(painting, side)[0]), place)
     save(canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS), "05_many_styles")
+
+
+def draw_arms():
+    """What five arms of chapter 06 train on, and how often each is then right in the show room."""
+    record = read_record(HERE.parents[1] / "data" / "results" / "06_style_as_augmentation.json")
+    photos = batch_of("studio")
+    styles = list(named_styles(ds.painting_names()).values())
+    shares = np.random.default_rng(1).dirichlet(np.full(len(styles), record["plan"]["mixture"]), size=len(photos))
+    net = ds.backbone("efficientnet_lite0")
+    _, style_weight, tv_weight = default_weights(net)
+    alpha = record["chosen"]["styled"]
+    painted = ds.stylize(photos, styles, style_weights=shares.tolist(), style_weight=alpha * style_weight, steps=40, net=net,
+                         tv_weight=alpha * tv_weight, callback=progress_bar("arms")).image  # fmt: skip
+    colors = Colors(*map(torch.cat, zip(*map(color_statistics, styles))))
+    recoloured = match_colors(photos, mixed_colors(colors, shares), record["chosen"]["recoloured"])
+    augmented = [classical(96)(images, torch.Generator().manual_seed(3)) for images in (photos, painted, recoloured)]
+    right = {arm: accuracy(record, "fine-tuned", arm, 10, "showroom").mean for arm in "ABCDG"}
+    title = "Right in the show room, fine-tuned on ten photos a class: " + ", ".join(f"{arm} {part:.0%}" for arm, part in right.items())
+    rows = torch.cat([photos, augmented[0], painted, augmented[1], augmented[2]])
+    names = ["A photos", "B classical", "C style", "D both", "G colours"]
+    save(picture_of(plots.show_images(rows, columns=10, row_titles=names, title=title)), "06_style_as_augmentation")
+
+
+def draw_bugs():
+    """Three exhibits: a Gram over two images, a copied learning rate, and the accuracy of an augmented test set."""
+    net = ds.backbone("efficientnet_lite0")
+    photos = torch.cat([ds.sample(name, (128, 128)) for name in ("chelsea", "coffee")])
+    flat = net(photos, ["relu2_1"])["relu2_1"][:, ::4].flatten(0, 1).flatten(1)
+    figure, axes = plots.plt.subplots(1, 3, figsize=(10, 3), dpi=110, layout="constrained")
+    axes[0].imshow(torch.log1p(flat @ flat.T), cmap="magma")
+    half = len(flat) // 2
+    for left, top in ((half, 0), (0, half)):
+        axes[0].add_patch(plots.plt.Rectangle((left - 0.5, top - 0.5), half, half, color="white", alpha=0.65))
+    axes[0].set(title="Gram over a batch of two", xticks=[], yticks=[], xlabel="the pale blocks mean nothing")
+    steps = np.arange(40)
+    for rate, label in ((0.02, "mean"), (1.28, "sum, same rate")):
+        axes[1].semilogy(steps, (1 - 2 * rate) ** (2 * steps), label=label)
+    axes[1].set(title="A copied learning rate", xlabel="step", ylabel="error")
+    axes[1].legend(fontsize=8)
+    crop, dice = ds.RandomResizedCrop(128), torch.Generator().manual_seed(0)
+    sheet_of_crops = make_grid(torch.cat([crop(photos[:1], dice) for _ in range(9)]), nrow=3, padding=3, pad_value=1)
+    axes[2].imshow(sheet_of_crops.permute(1, 2, 0))
+    axes[2].set(title="One test picture, nine tests", xticks=[], yticks=[])
+    plots.plt.close(figure)
+    save(picture_of(figure), "08_bug_museum")
 
 
 def draw_style_bank():
