@@ -1,0 +1,57 @@
+"""Exercise sheets: the blank ones come from the solved ones, and their checks tell right from not yet written."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import exercises
+
+SOLVED = sorted(exercises.SOLUTIONS.glob("*.ipynb"))
+
+
+def sheet_of(path):
+    return nbformat.read(path, as_version=4)
+
+
+def checks(sheet):
+    return [cell for cell in sheet.cells if "check" in cell.metadata.get("tags", [])]
+
+
+def test_there_are_twenty_to_thirty_in_every_chapter():
+    counts = {path.stem: len(checks(sheet_of(path))) for path in SOLVED}
+    chapters = {path.stem for path in exercises.SOLUTIONS.parent.glob("[0-9]*.ipynb") if "## Exercises" in path.read_text("utf-8")}
+    assert counts.keys() == chapters and all(3 <= count <= 5 for count in counts.values()) and 20 <= sum(counts.values()) <= 30
+
+
+@pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+def test_the_blank_sheet_is_the_solved_one_without_its_solutions(path):
+    blank = sheet_of(exercises.BLANKS / path.name)
+    assert blank == exercises.blank(sheet_of(path)), "run python exercises.py"
+    text = nbformat.writes(blank)
+    assert "SOLUTION" not in text and text.count("raise NotImplementedError") >= len(checks(blank))
+
+
+@pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+def test_each_exercise_has_a_text_hints_a_stub_and_a_check(path):
+    cells = sheet_of(path).cells
+    titles = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and re.match(r"## \d+\. ", cell.source)]
+    assert [int(re.match(r"## (\d+)", cells[i].source)[1]) for i in titles] == list(range(1, len(checks(sheet_of(path))) + 1))
+    for begin, end in zip(titles, [*titles[1:], len(cells)]):
+        assert 1 <= cells[begin].source.count("<summary>Hint") <= 3
+        *_, stub, check = cells[begin:end]
+        assert exercises.SOLUTION.search(stub.source) and check in checks(sheet_of(path))
+        assert check.outputs[-1].text.endswith("correct\n")  # as it was run last
+
+
+@pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
+def test_a_blank_sheet_fails_every_check_with_a_sentence(path):
+    sheet = sheet_of(exercises.BLANKS / path.name)
+    place = {"metadata": {"path": str(exercises.BLANKS)}}
+    NotebookClient(sheet, timeout=300, kernel_name="python3", allow_errors=True, resources=place).execute()
+    for cell in checks(sheet):
+        (error,) = [output for output in cell.outputs if output.output_type == "error"]
+        assert error.ename == "NotImplementedError" and "write this" in error.evalue
+        assert not any("correct" in output.get("text", "") for output in cell.outputs)
