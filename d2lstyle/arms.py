@@ -87,7 +87,7 @@ class Stream:
         rng = np.random.default_rng(seed)
         places, which = rng.random(length), rng.random(length)
         shuffled = torch.from_numpy(rng.permutation(len(positions)))
-        self.pictures, own = copies.of.get(arm.copies), torch.as_tensor(positions)
+        self.pictures, own = copies.of[arm.copies] if arm.copies in KINDS else None, torch.as_tensor(positions)
         rounds = 2 if arm.copies == "duplicates" else 1  # a list of photos that holds each of them twice
         order = torch.from_numpy(_rounds(len(own) * rounds, length, rng) % len(own))
         self.photos, self.rows = copies.photos, own[order]

@@ -45,6 +45,8 @@ def paired_bootstrap(differences, *, level=0.95, repeats=10_000, seed=0):
         raise ValueError(f"expected finite differences (seeds, images) of at least two seeds, got {table.shape}")
     if not 0 < level < 1:
         raise ValueError(f"expected level between 0 and 1, got {level!r}")
+    if repeats < 1:
+        raise ValueError(f"expected at least one resample, got {repeats!r}")
     blocks = _resamples(*table.shape, repeats, seed)
     means = np.concatenate([((rows @ table) * columns).sum(1) for rows, columns in blocks]) / table.size
     tail = (1 - level) / 2

@@ -71,9 +71,10 @@ def failed_checks(record):
     found, rows = [], {key_of(row): row for row in record["rows"]}
     chance = 1 / len(record["classes"])
     for (model, arm, n, seed), row in rows.items():
-        if arm == "D, p = 0" and row["right"] != rows[model, "B", n, seed]["right"]:
+        other = rows.get((model, "B", n, seed))
+        if arm == "D, p = 0" and other and row["right"] != other["right"]:
             found.append(f"{model}, {n} a class: D with p = 0 answers other than B")
-    for model, n in {(row["model"], row["per_class"]) for row in rows.values() if row["arm"] == "B, labels shuffled"}:
+    for model, n in sorted({(row["model"], row["per_class"]) for row in rows.values() if row["arm"] == "B, labels shuffled"}):
         for test in record["tests"]:
             interval = paired_bootstrap(answers(record, model, "B, labels shuffled", n, test), level=SURE)
             if not interval.low <= chance <= interval.high:

@@ -9,6 +9,8 @@ The arms are in `arms`, the plan and its pictures in `pool`, what comes out in `
 import json
 import math
 import os
+import shlex
+import sys
 import uuid
 from dataclasses import asdict, replace
 from datetime import date
@@ -183,7 +185,7 @@ def main(
         record = root / "results" / FULL_RECORD
     if record is not None:
         rows = found.pop("rows")
-        write_record(record, rows, command="python -m d2lstyle.experiment --full", plan=asdict(plan), **found)
+        write_record(record, rows, command=shlex.join(["python", "-m", "d2lstyle.experiment", *sys.argv[1:]]), plan=asdict(plan), **found)
         print(f"\nwritten to {record}")
 
 

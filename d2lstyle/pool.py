@@ -254,7 +254,8 @@ def _pixels_as_data(dataset, size):
 def _choose(painter, referee, validation):
     """Dicts of what the referee tells at each strength, and {kind: the strongest that keeps the labels}."""
     plan = painter.plan
-    few = validation.subset(draw_per_class(validation.labels, plan.validation, 0, validation.classes))
+    n = min(plan.validation, int(torch.bincount(validation.labels).min()))  # a small class folder has fewer
+    few = validation.subset(draw_per_class(validation.labels, n, 0, validation.classes))
     found = [{"kind": "photos", "strength": 0.0, "preserved": _told(referee, _pixels(few, plan.size)[0], few.labels)}]
     for strength in plan.strengths:
         images, rows = painter.painted(few, "validation", strength, 1)

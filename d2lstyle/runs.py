@@ -11,10 +11,12 @@ import joblib
 import torch
 
 from .arms import ARMS, MODELS, SANITY, Stream, classical, new_model
+from .backbones import MIN_SIDE
 from .bootstrap import pack_answers
 from .errors import unknown_name
 from .finetune import evaluate, fit
 from .pool import build_pool, load_pool, save_pool
+from .style_folders import METHODS
 
 
 def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False, callback=None):
@@ -33,6 +35,8 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
         ValueError: the plan has a number out of range, or names an arm or a model that is not there; or the pool cannot be
             built.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"expected workers as a positive integer, got {workers!r}")
     folder = _folder(root, folder)
     workers = workers or joblib.cpu_count()
     path = pool_file(plan, root, folder, workers=workers, callback=callback)
@@ -69,14 +73,21 @@ def _folder(root, folder):
 
 
 def _check(plan):
-    for name, values, known in (("arm", plan.arms, ARMS), ("model", plan.models, MODELS)):
+    for name, values, known in (("arm", plan.arms, ARMS), ("model", plan.models, MODELS), ("method", (plan.method,), METHODS)):
         for value in values:
             if value not in known:
                 raise unknown_name(name, value, list(known))
+    for name, values in (("arm", plan.arms), ("model", plan.models), ("number of photos", plan.per_class)):
+        if len(set(values)) < len(values):
+            raise ValueError(f"expected each {name} once, got {values}")
     if plan.seeds < 1 or not plan.per_class or min(plan.per_class) < 1:
         raise ValueError(f"expected at least one seed and one photo a class, got {plan.seeds} and {plan.per_class}")
     if not 0 <= plan.p <= 1:
         raise ValueError(f"expected p in [0, 1], got {plan.p!r}")
+    if min(plan.size, plan.paint_size) < MIN_SIDE:
+        raise ValueError(f"expected size and paint_size of at least {MIN_SIDE} pixels, got {plan.size} and {plan.paint_size}")
+    if min(plan.copies, plan.validation, plan.batch, *plan.steps) < 1 or not plan.strengths:
+        raise ValueError("expected at least one copy, one validation photo, one image a step, one step and one strength")
 
 
 def runs(plan, sanity=False):
@@ -87,7 +98,7 @@ def runs(plan, sanity=False):
     if sanity:
         middle = sorted(sizes)[len(sizes) // 2]
         wanted += [(model, "B, labels shuffled", middle, seed) for model in plan.models for seed in seeds]
-        wanted += [(model, "D, p = 0", n, 0) for model in plan.models for n in sizes]
+        wanted += [(model, "D, p = 0", n, 0) for model in plan.models for n in sizes if "B" in plan.arms]  # its equal
     return wanted
 
 
@@ -119,8 +130,12 @@ def _right(network, images, labels):
 
 
 def _run_in_worker(pool_file, plan, key):
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return run_arm(_loaded(pool_file), plan, *key)
+    try:
+        return run_arm(_loaded(pool_file), plan, *key)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @functools.lru_cache(maxsize=1)
