@@ -3,7 +3,9 @@
 The contact sheet shows each backbone whose real weights are on this computer; nothing is tuned between its pictures.
 """
 
+import base64
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,7 @@ def main():
     draw_region()
     draw_square()
     draw_arms()
+    draw_invented()
     draw_bugs()
     draw_style_bank()
     draw_fast()
@@ -156,6 +159,21 @@ def draw_arms():
     rows = torch.cat([photos, augmented[0], painted, augmented[1], augmented[2]])
     names = ["A photos", "B classical", "C style", "D both", "G colours"]
     save(picture_of(plots.show_images(rows, columns=10, row_titles=names, title=title)), "06_style_as_augmentation")
+
+
+def draw_invented():
+    """From the outputs of chapter 07: invented digits, invented goods, and what the digits were worth."""
+    notebook = json.loads((HERE.parent / "07_gan_augmentation.ipynb").read_text("utf-8"))
+    outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    pictures = [Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) for data in outputs if "image/jpeg" in data]
+    digits, goods, worth = pictures[2], pictures[7], pictures[-1]
+    goods = goods.resize((round(goods.width * worth.height / goods.height), worth.height), Image.Resampling.LANCZOS)
+    width = goods.width + GAP + worth.width
+    digits = digits.resize((width, round(digits.height * width / digits.width)), Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (width, digits.height + GAP + worth.height), "white")
+    for picture, place in ((digits, (0, 0)), (goods, (0, digits.height + GAP)), (worth, (goods.width + GAP, digits.height + GAP))):
+        canvas.paste(picture, place)
+    save(canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS), "07_gan_augmentation")
 
 
 def draw_bugs():
