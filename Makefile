@@ -1,4 +1,4 @@
-# make course   install, run every notebook, leave build/index.html
+# make course   install, run every notebook, leave build/index.html, a page and a deck for each chapter
 # make test     install, run every test and check every notebook's numbers
 # make lab      install, open JupyterLab on notebooks/
 # make figures  draw the README's pictures anew

@@ -1,4 +1,4 @@
-"""Run every notebook and leave a course that is read offline: build/index.html and one page for each chapter.
+"""Run every notebook and leave a course that is read offline: build/index.html, a page and a deck for each chapter.
 
     python course.py            # all notebooks, top to bottom
     python course.py 03         # those with "03" in their name; the other cards stay as they were
@@ -11,27 +11,33 @@ import os
 import re
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader, pass_context
+from markupsafe import Markup
 from math_core import LatexToMathML
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
 
+import decks
+
 ROOT = Path(__file__).resolve().parent
 TITLE = "Image augmentation, fine-tuning and style transfer"
-LEAD = "The chapters of the course, run from top to bottom on this computer. Every page can be read offline."
-IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
-WIDGET = "application/vnd.jupyter.widget-view+json"
+LEAD = "The chapters of the course, run from top to bottom on this computer. Every page and deck works offline."
+IMAGES, WIDGET = decks.PICTURES, decks.WIDGET
 
 
 class Prose(IPythonRenderer):
     """Markdown as HTML: formulas become MathML, which browsers show with no script; notebooks become pages."""
+
+    ending = ".html"
 
     def block_math(self, body):
         return formula(body, block=True)
@@ -44,7 +50,13 @@ class Prose(IPythonRenderer):
 
     def link(self, text, url, title=None):
         is_page = url.endswith(".ipynb") and "/" not in url
-        return super().link(text, url.removesuffix(".ipynb") + ".html" if is_page else url, title)
+        return super().link(text, url.removesuffix(".ipynb") + self.ending if is_page else url, title)
+
+
+class SlideProse(Prose):
+    """The same for slides: notebooks become decks."""
+
+    ending = ".slides.html"
 
 
 class Page(HTMLExporter):
@@ -64,9 +76,9 @@ def formula(tex, block):
     return LatexToMathML(continue_on_error=True, fancy_error=False).convert_with_local_state(tex, displaystyle=block)
 
 
-def to_html(markdown, **options):
+def to_html(markdown, renderer=Prose, **options):
     """Markdown text as HTML."""
-    return MarkdownWithMath(renderer=Prose(escape=False, embed_images=True, **options)).render(markdown)
+    return MarkdownWithMath(renderer=renderer(escape=False, embed_images=True, **options)).render(markdown)
 
 
 def style():
@@ -119,16 +131,31 @@ def reason(error, timeout):
 
 
 def save(notebook, source, out):
-    """Write the executed copy, its page and its thumbnail."""
+    """Write the executed copy, its page, its deck and its thumbnail."""
     exporter = Page(template_file="page.html.j2", extra_template_paths=[str(ROOT / "course")])
     resources = {"title": title_of(notebook, source.stem), "style": style(),
                  "metadata": {"name": source.stem, "path": str(source.parent)}}
     page, _ = exporter.from_notebook_node(notebook, resources)
     write(out / f"{source.stem}.ipynb", nbformat.writes(notebook))
     write(out / f"{source.stem}.html", page)
+    write(out / f"{source.stem}.slides.html", deck(notebook, source))
     if picture := thumbnail(notebook, source.parent):
         ending, data = picture
         write(out / f"{source.stem}.{ending}", data)
+
+
+def deck(notebook, source):
+    """The deck of a notebook, which finds reveal.js in the folder beside it."""
+    templates = Environment(loader=FileSystemLoader(ROOT / "course"), autoescape=True)
+    markdown = partial(to_html, renderer=SlideProse, path=str(source.parent))
+    templates.filters |= {"markdown": lambda text: Markup(markdown(text)),
+                          "prose": lambda blocks: Markup(markdown(decks.markdown(blocks))),
+                          "code": lambda text: Markup(Highlight2HTML()(text))}
+    colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    own, script = ((ROOT / "course" / name).read_text("utf-8") for name in ("deck.css", "deck.js"))
+    return templates.get_template("deck.html.j2").render(
+        title=title_of(notebook, source.stem), name=source.stem, columns=decks.columns(notebook, source.parent),
+        style=f"{colours}\n{own}", script=script)
 
 
 def refresh(notebook, source):
@@ -207,6 +234,7 @@ def main():
     if not chosen:
         parser.error(f"no numbered notebook with {options.part!r} in its name in {options.notebooks}")
     options.out.mkdir(parents=True, exist_ok=True)
+    decks.copy_reveal(options.out)
     failures = 0
     for number, path in enumerate(chosen, start=1):
         show = reporter(f"[{number}/{len(chosen)}] {path.stem}")

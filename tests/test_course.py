@@ -1,5 +1,7 @@
 """`python course.py` on two tiny notebooks, one of which fails."""
 
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -8,8 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 import course
+import decks
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = """\
@@ -29,11 +33,19 @@ display(IntSlider())
 FORMULAS = r"""$$\begin{aligned}a &= \frac{1}{4}\end{aligned} \tag{1}$$ and $\nonsense$"""
 
 
+def typed(cell, kind):
+    """The cell, with its place in the deck."""
+    cell.metadata["slideshow"] = {"slide_type": kind}
+    return cell
+
+
 def make(folder):
     """A folder of two notebooks."""
     good = [new_markdown_cell("# A red picture\n\n- know $x^2$\n- see\n  red\n\nSee [more](02_bad.ipynb)."),
-            new_code_cell(PICTURE), new_code_cell(CONTROLS), new_code_cell("42", metadata={"tags": ["solution"]}),
-            new_markdown_cell(FORMULAS)]
+            new_code_cell(PICTURE), new_code_cell(CONTROLS),
+            typed(new_code_cell("42", metadata={"tags": ["solution"]}), "subslide"),
+            typed(new_markdown_cell(FORMULAS), "slide"), typed(new_markdown_cell("Left out"), "skip"),
+            typed(new_markdown_cell("Shown on a key"), "fragment"), typed(new_markdown_cell("Said **by heart**"), "notes")]
     bad = [new_markdown_cell("# Broken"), new_code_cell("1"), new_code_cell("raise KeyError('relu9_9')"),
            new_code_cell("2", outputs=[new_output("stream", text="of an earlier run")])]
     for name, cells in [("01_good", good), ("02_bad", bad)]:
@@ -77,8 +89,12 @@ def test_pages_ask_for_nothing_from_outside(built):
     _, out = built
     for page in out.glob("*.html"):
         text = page.read_text("utf-8")
-        assert "<script" not in text and "<link" not in text
-        assert re.findall(r"""(?:src=|url\(|@import )["']?(?!data:|01_good.jpg)[^"') ]+""", text) == []
+        if page.name.endswith(".slides.html"):
+            assert re.findall(r"<(?:script|link)[^>]* (?:src|href)=\"(.*?)\"", text) == [
+                "reveal/reveal.css", "reveal/reveal.js", "reveal/notes.js"]
+        else:
+            assert "<script" not in text and "<link" not in text
+        assert re.findall(r"""(?:src=|url\(|@import )["']?(?!data:|01_good.jpg|reveal/)[^"') ]+""", text) == []
 
 
 def test_a_page_shows_formulas_pictures_links_and_controls(built):
@@ -92,10 +108,39 @@ def test_a_page_shows_formulas_pictures_links_and_controls(built):
     assert re.search(r"<details><summary>Solution</summary>.*42.*</details>", page, re.DOTALL)
 
 
+def test_the_index_and_the_page_lead_to_the_deck(built):
+    _, out = built
+    for page in ("index.html", "01_good.html"):
+        assert '<a href="01_good.slides.html">Slides</a>' in (out / page).read_text("utf-8")
+
+
+def test_a_deck_shows_cells_in_columns(built):
+    _, out = built
+    deck = (out / "01_good.slides.html").read_text("utf-8")
+    slides = re.split(r"<section[^>]*>", deck)[1:]
+    shown = ["A red picture" in slide and "h1" in slide for slide in slides]
+    assert shown[:2] == [False, True]  # the first column, then its first slide
+    assert deck.count("<section") == 6 and deck.count('<section class="title">') == 1  # two columns: three slides and one
+    assert 'src="data:image/jpeg;base64,' in deck and "<mfrac><mn>1</mn><mn>4</mn></mfrac>" in deck
+    assert "Left out" not in deck and "IntSlider(value" not in deck and '<a href="02_bad.slides.html">more</a>' in deck
+    assert '<div class="said fragment"><p>Shown on a key</p>' in deck
+    assert '<aside class="notes"><p>Said <strong>by heart</strong></p>' in deck
+    assert "KeyError: &#39;relu9_9&#39;" in (out / "02_bad.slides.html").read_text("utf-8")
+
+
+def test_a_solution_says_so_and_each_slide_its_section(built):
+    _, out = built
+    deck = (out / "01_good.slides.html").read_text("utf-8")
+    assert re.findall(r'<div class="section"><p>(.*?)</p>\n?(<span>Solution</span>)?', deck) == [
+        ("A red picture", ""), ("A red picture", "<span>Solution</span>"), ("A red picture", "")]
+
+
 def test_no_half_written_file_stays(built):
     _, out = built
     names = {path.name for path in out.iterdir()}
-    assert names == {"index.html", "01_good.html", "01_good.ipynb", "01_good.jpg", "02_bad.html", "02_bad.ipynb"}
+    assert names == {"index.html", "reveal", "01_good.html", "01_good.slides.html", "01_good.ipynb", "01_good.jpg",
+                     "02_bad.html", "02_bad.slides.html", "02_bad.ipynb"}
+    assert {path.name for path in (out / "reveal").iterdir()} == {"reveal.js", "reveal.css", "notes.js", "LICENSE"}
 
 
 def test_a_part_can_be_run_alone(tmp_path):
@@ -122,3 +167,93 @@ def test_a_kernel_that_dies_is_reported(tmp_path):
     nbformat.write(new_notebook(cells=[new_code_cell("import os\nos._exit(1)")]), tmp_path / "1.ipynb")
     copy = course.run(tmp_path / "1.ipynb", timeout=60, show=lambda text: None)
     assert copy.metadata["course"]["failed"] == "cell 1: Kernel died"
+
+
+def laid_out(*cells):
+    """The kinds of the blocks on each slide of a notebook, column by column."""
+    deck = decks.columns(new_notebook(cells=cells), ROOT)
+    return [[[block.kind for block in slide.blocks] for slide in column] for column in deck]
+
+
+def figure_cell(source, width=890, height=450):
+    """A code cell that put out a picture."""
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, "PNG")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": "<Figure>"}
+    return new_code_cell(source, outputs=[new_output("display_data", data)], execution_count=1)
+
+
+def test_a_short_cell_is_one_slide():
+    prose = new_markdown_cell("## Sum\n\nAdd them:\n\n$$1 + 1$$")
+    assert laid_out(prose, new_code_cell("1 + 1", outputs=[new_output("stream", text="2\n")])) == [[["heading", "prose", "formula", "code", "text"]]]
+
+
+def test_a_picture_gets_a_slide_and_what_to_see_in_it_comes_with_it():
+    prose = new_markdown_cell(f"## Look\n\n{'word ' * 100}\n\n**What to see.** {'word ' * 40}")
+    assert laid_out(prose, figure_cell("\n".join(["draw()"] * 5))) == [[["heading", "prose", "code"], ["figure", "see"]]]
+
+
+def test_what_to_see_after_a_picture_stays_with_it_and_no_slide_begins_empty():
+    see = typed(new_markdown_cell("**What to see.** Much."), "fragment")
+    assert laid_out(figure_cell("draw()"), see) == [[["code", "figure", "see"]]]
+    late = [typed(new_markdown_cell("word " * 200), "fragment") for _ in range(2)]
+    first, second = decks.columns(new_notebook(cells=late), ROOT)[0]
+    assert not first.blocks[0].fragment and not second.blocks[0].fragment
+
+
+def test_what_to_see_on_the_slide_before_stays_in_front():
+    cells = new_markdown_cell("**What to see.** Not much."), new_code_cell("1", outputs=[new_output("stream", text="1")])
+    assert laid_out(*cells) == [[["prose", "code", "text"]]]
+
+
+def test_a_wide_picture_shares_its_slide_with_short_code():
+    assert laid_out(figure_cell("draw()", 890, 210)) == [[["code", "figure"]]]
+
+
+def test_a_formula_is_not_parted_from_its_sentence():
+    long = "word " * 150
+    cell = new_markdown_cell(f"{long}\n\n{long}\n\nThat is\n\n$$x^2$$\n\nand no more. {long}\n\n{long}")
+    slides = decks.columns(new_notebook(cells=[cell]), ROOT)[0]
+    where = [[block.content[:7] for block in slide.blocks] for slide in slides]
+    assert ["That is", "$$x^2$$", "and no "] in [part[-3:] for part in where] + [part[:3] for part in where]
+
+
+@pytest.mark.parametrize("markdown, kinds", [
+    ("- one\n  goes on\n- two\n\nEnd.", ["item", "item", "prose"]),
+    ("1. one\n2. two", ["item", "item"]),
+    ("```\na\n\nb\n```\n\nc", ["prose", "prose"]),
+    ("a\n$$\nx\n\ny\n$$\nb", ["prose", "formula", "prose"]),
+    ("| a | b |\n|---|---|\n| 1 | 2 |", ["prose"]),
+    ("![no such file](nowhere.jpg)", ["prose"]),
+])
+def test_markdown_is_broken_into_blocks(markdown, kinds):
+    blocks = decks.prose_blocks(markdown, ROOT)
+    assert [block.kind for block in blocks] == kinds
+    assert re.sub(r"\s", "", "".join(block.content for block in blocks)) == re.sub(r"\s", "", markdown)
+
+
+def test_long_output_is_cut_and_pieces_of_a_line_are_joined():
+    rows = new_code_cell("", outputs=[new_output("stream", text="a"), new_output("stream", text="b\n" * 40)])
+    (block,) = decks.output_blocks(rows)
+    assert block.content.splitlines()[0] == "ab" and block.content.splitlines()[-1] == "... and 27 lines more"
+
+
+def test_live_controls_show_their_picture_or_nothing():
+    live = new_output("display_data", {decks.WIDGET: {}, "text/plain": "Slider()"})
+    assert decks.output_blocks(new_code_cell("", outputs=[live])) == []
+    picture = figure_cell("").outputs[0]
+    picture.data[decks.WIDGET] = {}
+    assert [block.kind for block in decks.output_blocks(new_code_cell("", outputs=[picture]))] == ["figure"]
+
+
+def test_sounds_stand_side_by_side_under_their_names():
+    outputs = [new_output("display_data", data) for name in "ab" for data in (
+        {"text/plain": f"'{name}'"}, {"text/html": "<audio></audio>", "text/plain": "<Audio>"})]
+    (block,) = decks.output_blocks(new_code_cell("", outputs=outputs))
+    assert re.findall("<figcaption>(.)</figcaption>", block.content) == ["a", "b"]
+
+
+def test_without_reveal_the_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(decks, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pyreveal"):
+        decks.copy_reveal(tmp_path)
