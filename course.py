@@ -205,6 +205,13 @@ def write_index(names, out):
         title=TITLE, lead=LEAD, style=style(), cards=cards))
 
 
+def copy_sheets(notebooks, out):
+    """Put the exercise sheets, blank and solved, where the pages link to them, for opening in Jupyter."""
+    for path in (path for name in ("exercises", "solutions") for path in sorted((notebooks / name).glob("*.ipynb"))):
+        (out / path.parent.name).mkdir(exist_ok=True)
+        write(out / path.parent.name / path.name, path.read_bytes())
+
+
 def reporter(label):
     """A function that shows progress: one line that changes in a terminal; in a log, one at the start and the end."""
     live = sys.stdout.isatty()
@@ -235,6 +242,7 @@ def main():
         parser.error(f"no numbered notebook with {options.part!r} in its name in {options.notebooks}")
     options.out.mkdir(parents=True, exist_ok=True)
     decks.copy_reveal(options.out)
+    copy_sheets(options.notebooks.resolve(), options.out)
     failures = 0
     for number, path in enumerate(chosen, start=1):
         show = reporter(f"[{number}/{len(chosen)}] {path.stem}")

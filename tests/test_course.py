@@ -135,6 +135,15 @@ def test_a_solution_says_so_and_each_slide_its_section(built):
         ("A red picture", ""), ("A red picture", "<span>Solution</span>"), ("A red picture", "")]
 
 
+def test_exercise_sheets_lie_where_pages_link_to_them(tmp_path):
+    for name in ("exercises", "solutions"):
+        (tmp_path / "notebooks" / name).mkdir(parents=True)
+        (tmp_path / "notebooks" / name / "01_a.ipynb").write_text(name)
+    (tmp_path / "out").mkdir()
+    course.copy_sheets(tmp_path / "notebooks", tmp_path / "out")
+    assert [(tmp_path / "out" / name / "01_a.ipynb").read_text() for name in ("exercises", "solutions")] == ["exercises", "solutions"]
+
+
 def test_no_half_written_file_stays(built):
     _, out = built
     names = {path.name for path in out.iterdir()}
