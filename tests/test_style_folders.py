@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -491,7 +492,9 @@ def start_command(source, out, styles, steps, workers):
     command += [word for style in styles for word in ("--styles", style)]
     command += ["--steps", str(steps), "--workers", str(workers), "--backbone", "efficientnet_lite0", "--device", "cpu"]
     root = Path(style_folders.__file__).parents[1]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    hear_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where the tests run in the background it is ignored
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+                            preexec_fn=hear_ctrl_c)  # fmt: skip
 
 
 def wait_until(reached, process, seconds=120):
