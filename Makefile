@@ -1,6 +1,7 @@
 # make course   install, run every notebook, leave build/index.html, a page and a deck for each chapter
 # make test     install, run every test and check every notebook's numbers
 # make lab      install, open JupyterLab on notebooks/
+# make test-browser  install, try labs and decks in Chromium, which must be there; pictures in build/browser
 # make figures  draw the README's pictures anew
 # make lock     refresh requirements.lock from pyproject.toml
 
@@ -15,7 +16,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_PREFERENCE := only-system
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: course test lab figures lock clean
+.PHONY: course test test-browser lab figures lock clean
 .DELETE_ON_ERROR:
 
 course: .venv/synced
@@ -27,7 +28,10 @@ test: .venv/synced
 		--nbval-cell-timeout=240 --durations=5 --ignore notebooks/exercises notebooks
 
 lab: .venv/synced
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --ServerApp.tornado_settings="{'websocket_max_message_size': 67108864}" notebooks
+
+test-browser: .venv/synced
+	$(BIN)/python -m pytest tests/browser --durations=5
 
 figures: .venv/synced
 	$(BIN)/python notebooks/figures/make_figures.py

@@ -165,8 +165,17 @@ def refresh(notebook, source):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            cell.outputs = without_controls(cell.outputs)
     write(source, nbformat.writes(notebook) + "\n")
+
+
+def without_controls(outputs):
+    """Outputs for a file: of a lab its still picture alone; a slider or a progress bar, which has none, not at all."""
+    kept = [output for output in outputs
+            if WIDGET not in output.get("data", {}) or IMAGES.keys() & output["data"].keys()]
+    for output in kept:
+        output.get("data", {}).pop(WIDGET, None)
+    return kept
 
 
 def title_of(notebook, default):

@@ -115,7 +115,7 @@ def stylize(
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
         steps: in all, shared out with more at the coarse sizes, or a list with one number a size.
         optimizer: "lbfgs" or "adam".
-        init: "content" or "noise".
+        init: "content", "noise", or an image to start from: (1, 3, h, w) or (B, 3, h, w), resized, such as an earlier result.
         preserve_color: keep the content's chroma, take its luma alone from the result.
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
@@ -136,7 +136,8 @@ def stylize(
     content = content.detach().float()
     styles = _checked_styles(style, len(content))
     masks = _checked_masks(style_masks, styles, len(content))
-    _check_choices(method=method, mix=mix, convention=convention, optimizer=optimizer, init=init, precision=precision)
+    start = _start(init, content, seed)
+    _check_choices(method=method, mix=mix, convention=convention, optimizer=optimizer, precision=precision)
     if method == "fast":
         _check_fast(style_masks, content_weight, style_weight, tv_weight, content_layers, style_layers, layer_weights, sizes,
                     mix=mix, init=init, style_scale=style_scale, style_channels=style_channels)  # fmt: skip
@@ -161,7 +162,6 @@ def stylize(
     )
     keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
     run = _Run(objective, schedule, optimizer, callback, keep_color)
-    start = content if init == "content" else _noise(content, seed)
     image, interrupted = run.all_sizes(start)
     return StyleResult(keep_color(image.cpu()), run.history, time.perf_counter() - run.began, interrupted)
 
@@ -251,6 +251,17 @@ class _Run:
         self.history.append(step)
         if self.callback:
             self.callback(replace(step, image=self.keep_color(self.current.cpu())))
+
+
+def _start(init, content, seed):
+    """The images that a run starts from."""
+    if not isinstance(init, torch.Tensor):
+        _check_choices(init=init)
+        return content if init == "content" else _noise(content, seed)
+    check_image(init, "init")
+    if len(init) not in (1, len(content)):
+        raise ValueError(f"expected one image as init, or one for each of {len(content)} contents, got {len(init)}")
+    return init.detach().float().expand(len(content), -1, -1, -1)
 
 
 def _noise(content, seed):

@@ -144,6 +144,14 @@ def test_exercise_sheets_lie_where_pages_link_to_them(tmp_path):
     assert [(tmp_path / "out" / name / "01_a.ipynb").read_text() for name in ("exercises", "solutions")] == ["exercises", "solutions"]
 
 
+def test_a_lab_is_stored_as_its_still_picture_and_a_progress_bar_not_at_all():
+    view = {course.WIDGET: {"model_id": "1"}, "text/plain": "a lab"}
+    lab, bar, text = (new_output("display_data", data=data) for data in ({**view, "image/jpeg": "eA=="}, view, {"text/plain": "7"}))
+    kept = course.without_controls([lab, bar, text])
+    assert [sorted(output.data) for output in kept] == [["image/jpeg", "text/plain"], ["text/plain"]]
+    assert kept[1].data["text/plain"] == "7"
+
+
 def test_no_half_written_file_stays(built):
     _, out = built
     names = {path.name for path in out.iterdir()}

@@ -533,6 +533,39 @@ def test_noise_starts_far_from_the_content(net, photo, starry):
     assert firsts[1]["content"] > 2 * firsts[0]["content"]
 
 
+def test_the_content_as_an_image_to_start_from_is_the_default(net, photo, starry):
+    runs = [stylize(photo, starry, net=net, steps=3, init=init) for init in ("content", photo)]
+    assert torch.equal(runs[0].image, runs[1].image)
+
+
+def test_a_run_goes_on_from_an_earlier_result(net, photo, starry):
+    earlier = stylize(photo, starry, net=net, steps=10)
+    later = stylize(photo, starry, net=net, steps=10, init=earlier.image)
+    losses = [min(step.losses["total"] for step in run.history) for run in (earlier, later)]
+    assert losses[1] < losses[0]
+    watcher = Watcher()
+    stylize(photo, starry, net=net, steps=1, init=earlier.image, optimizer="adam", callback=watcher)
+    assert (watcher.steps[0].image - earlier.image).abs().max() < 0.021  # one step of Adam's lr from there
+
+
+def test_one_start_serves_a_batch(net, photo, starry):
+    batch = photo.repeat(2, 1, 1, 1)
+    together = stylize(batch, starry, net=net, steps=2, init=1 - photo).image
+    alone = stylize(photo, starry, net=net, steps=2, init=1 - photo).image
+    assert torch.allclose(together, alone.expand_as(together), atol=1e-3)
+
+
+@pytest.mark.parametrize("init, error, text", [
+    (torch.rand(3, 3, 32, 48), ValueError, "one image as init, or one for each of 1 contents, got 3"),
+    (torch.rand(1, 1, 32, 48), ValueError, "expected init of shape"),
+    (torch.full((1, 3, 32, 48), 2.0), ValueError, r"expected init in \[0, 1\]"),
+    (None, ValueError, "unknown init None"),
+])  # fmt: skip
+def test_other_starts_are_refused(net, photo, starry, init, error, text):
+    with pytest.raises(error, match=text):
+        stylize(photo, starry, net=net, steps=1, init=init)
+
+
 @pytest.mark.parametrize("init", ["content", "noise"])
 def test_preserve_color_keeps_the_chroma(net, photo, starry, init):
     watcher = Watcher()
@@ -736,7 +769,7 @@ def test_the_fast_method_can_keep_the_chroma(net, photo, starry):
 @pytest.mark.parametrize(
     "option",
     [{"style_weight": 3}, {"tv_weight": 0}, {"sizes": [48]}, {"style_layers": ["relu1_1"]}, {"mix": "features"},
-     {"init": "noise"}, {"style_scale": 2}, {"style_channels": 0.5}, {"style_masks": torch.ones(1, 1, 48, 48)}],
+     {"init": "noise"}, {"init": torch.zeros(1, 3, 32, 48)}, {"style_scale": 2}, {"style_channels": 0.5}, {"style_masks": torch.ones(1, 1, 48, 48)}],
     ids=lambda option: next(iter(option)),
 )  # fmt: skip
 def test_the_fast_method_refuses_what_it_cannot_do(net, photo, starry, option):

@@ -1,0 +1,130 @@
+"""Every slide of every deck in a browser: nothing cut off, nothing asked of the network, made from the stored outputs."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+import course
+import decks
+
+NOTEBOOKS = sorted((Path(course.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
+WAIT = 120_000  # milliseconds, on a busy computer
+
+# What sticks out of the slide on the screen, and what is wider or higher than its own box. A formula's parts count as well.
+STICKING_OUT = """() => {
+  const slide = Reveal.getCurrentSlide(), frame = slide.getBoundingClientRect(), found = [];
+  const tell = (element, why) => found.push(
+    `${why}: <${element.localName} class="${element.className}"> ${element.textContent.slice(0, 40)}`);
+  for (const element of slide.querySelectorAll("*:not(aside, aside *, mphantom)")) {
+    const box = element.getBoundingClientRect();
+    if (box.width === 0 || box.height === 0) continue;
+    if (box.left < frame.left - 1 || box.top < frame.top - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1)
+      tell(element, "outside");
+    if (element.matches(".content, .content > *, pre, p, li, td") && element.scrollWidth > element.clientWidth + 1) tell(element, "too wide");
+    if (element.matches(".content, pre") && element.scrollHeight > element.clientHeight + 2) tell(element, "too tall");
+  }
+  const content = slide.querySelector(".content"), parts = [...content.children].map((part) => part.getBoundingClientRect());
+  parts.slice(1).forEach((part, index) => part.top < parts[index].bottom - 1 && tell(content.children[index + 1], "overlaps"));
+  return {
+    found, size: [frame.width, frame.height], scale: Number(content.style.getPropertyValue("--scale") || 1),
+    code: [...slide.querySelectorAll(".code pre")].map((pre) => parseFloat(getComputedStyle(pre).fontSize)),
+    figures: [...slide.querySelectorAll(".figure img")].map(
+      (image) => Math.min(image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight)),
+    unread: [...slide.querySelectorAll("img")].filter((image) => !image.complete || !image.naturalWidth).length,
+  };
+}"""
+
+
+def ran(notebook):
+    """Whether a notebook holds its outputs."""
+    return any(cell.get("outputs") for cell in notebook.cells)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The course as `make course` leaves it, from the outputs that are stored in the notebooks."""
+    out = tmp_path_factory.mktemp("decks")
+    decks.copy_reveal(out)
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["course"] = {"seconds": 1, "failed": None}
+        course.save(notebook, path, out)
+    course.write_index([path.stem for path in NOTEBOOKS], out)
+    return out
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a projector's size; its list `.asked` holds requests that leave the disk, `.said` errors of the console."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.asked, page.said = [], []
+    page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or page.asked.append(request.url))
+    page.on("console", lambda message: message.type in ("error", "warning") and page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    yield page
+    context.close()
+
+
+def show(page, path):
+    """Open a deck from disk and wait until it can be used."""
+    page.goto(path.as_uri(), wait_until="commit")
+    page.wait_for_function("window.Reveal && Reveal.isReady()")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_slide_overflows(page, folder, path):
+    if not ran(nbformat.read(path, as_version=4)):
+        pytest.skip("the notebook holds no outputs yet")
+    show(page, folder / f"{path.stem}.slides.html")
+    slides, bad = page.evaluate("Reveal.getTotalSlides()"), []
+    for number in range(1, slides + 1):
+        while page.evaluate("Reveal.nextFragment()"):
+            pass
+        seen = page.evaluate(STICKING_OUT)
+        assert seen["size"] == [1280, 720]
+        bad += [f"slide {number}: {text}" for text in seen["found"]]
+        bad += [f"slide {number}: type at {seen['scale']:.0%}"] * (seen["scale"] < 0.8)
+        bad += [f"slide {number}: code of {size:.1f} px" for size in seen["code"] if size < 15]
+        bad += [f"slide {number}: picture at {scale:.0%}" for scale in seen["figures"] if scale < 0.75]
+        bad += [f"slide {number}: a picture that cannot be read"] * seen["unread"]
+        page.evaluate("Reveal.next()")
+    assert slides > 10 and page.evaluate("Reveal.isLastSlide()")
+    assert bad == []
+    assert page.asked == [] and page.said == []
+
+
+def test_keys_turn_the_slides(page, folder):
+    show(page, folder / f"{NOTEBOOKS[0].stem}.slides.html")
+
+    def place_after(key):
+        page.keyboard.press(key)
+        return page.evaluate("Object.values(Reveal.getIndices()).slice(0, 2)")
+
+    assert [place_after(key) for key in ("Space", "ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")] == [
+        [0, 1], [0, 0], [1, 0], [1, 1], [0, 0]]
+    assert place_after("End")[0] == page.evaluate("Reveal.getHorizontalSlides().length") - 1
+    assert place_after("Home") == [0, 0]
+    page.keyboard.press("o")
+    assert page.evaluate("Reveal.isOverview()")
+
+
+def test_an_address_leads_to_its_slide_and_a_small_window_shows_all_of_it(page, folder):
+    page.set_viewport_size({"width": 800, "height": 600})
+    page.goto(f"{(folder / f'{NOTEBOOKS[0].stem}.slides.html').as_uri()}#/2/1", wait_until="commit")
+    page.wait_for_function("window.Reveal && Reveal.isReady()")
+    assert page.evaluate("Object.values(Reveal.getIndices()).slice(0, 2)") == [2, 1]
+    box = page.evaluate("Reveal.getCurrentSlide().getBoundingClientRect().toJSON()")
+    assert box["left"] >= -1 and box["top"] >= -1 and box["right"] <= 801 and box["bottom"] <= 601
+
+
+def test_the_index_leads_to_page_and_deck(page, folder):
+    page.goto((folder / "index.html").as_uri())
+    page.get_by_role("link", name="Slides").first.click()
+    page.wait_for_function("window.Reveal && Reveal.isReady()")
+    page.get_by_role("link", name="All chapters").click()
+    page.get_by_role("link", name="Read").first.click()
+    assert page.locator("main.chapter h1").is_visible()
+    assert page.asked == [] and page.said == []
