@@ -16,6 +16,7 @@ from .bootstrap import pack_answers
 from .errors import unknown_name
 from .finetune import evaluate, fit
 from .pool import build_pool, load_pool, save_pool
+from .style_folders import read_json_lines
 from .style_folders import METHODS
 
 
@@ -41,7 +42,7 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
     workers = workers or joblib.cpu_count()
     path = pool_file(plan, root, folder, workers=workers, callback=callback)
     log = folder / f"rows-{plan.recipe()}.jsonl"
-    rows, wanted = {key_of(row): row for row in read_rows(log)}, runs(plan, sanity)
+    rows, wanted = {key_of(row): row for row in read_json_lines(log)}, runs(plan, sanity)
     todo = [key for key in wanted if key not in rows]
     jobs = (joblib.delayed(_run_in_worker)(str(path), plan, key) for key in todo)
     parallel = joblib.Parallel(n_jobs=min(workers, max(1, len(todo))), return_as="generator_unordered", pre_dispatch=2 * workers)
@@ -146,18 +147,3 @@ def _loaded(pool_file):
 def key_of(row):
     """Which run a row tells of: (model, arm, per_class, seed)."""
     return row["model"], row["arm"], row["per_class"], row["seed"]
-
-
-def read_rows(log):
-    """The rows of a file with a JSON object a line; none where there is no file. A line cut short is left out."""
-    try:
-        lines = Path(log).read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # the run was killed while it wrote
-            continue
-    return rows

@@ -344,8 +344,13 @@ def _note(path):
 
 def read_manifest(out):
     """The rows that `stylize_folder` wrote into a folder; none where there are none yet. A line cut short is left out."""
+    return read_json_lines(Path(out) / MANIFEST)
+
+
+def read_json_lines(path):
+    """What a file with a JSON object a line holds; nothing where there is no file. A line cut short is left out."""
     try:
-        lines = (Path(out) / MANIFEST).read_text("utf-8").splitlines()
+        lines = Path(path).read_text("utf-8").splitlines()
     except FileNotFoundError:
         return []
     rows = []

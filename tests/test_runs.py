@@ -19,7 +19,7 @@ from d2lstyle import runs as module
 from d2lstyle.arms import ARMS, SANITY, Stream, classical, new_model
 from d2lstyle.bootstrap import unpack_answers
 from d2lstyle.pool import load_pool
-from d2lstyle.runs import key_of, pool_file, read_rows, run_arm, run_experiment, runs
+from d2lstyle.runs import key_of, pool_file, read_json_lines, run_arm, run_experiment, runs
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_an_experiment_returns_every_run_in_order(whole, plan, pool):
     assert [key_of(row) for row in found["rows"]] == runs(plan)
     assert found["classes"] == ["cat", "cup"] and found["tests"] == {"test": 10}
     assert (found["strengths"], found["chosen"], found["seconds"]) == (pool.strengths, pool.chosen, pool.seconds)
-    assert sorted(map(key_of, read_rows(log_of(plan, folder)))) == sorted(runs(plan))
+    assert sorted(map(key_of, read_json_lines(log_of(plan, folder)))) == sorted(runs(plan))
     for key in (("scratch", "C", 4, 1), ("fine-tuned", "B", 4, 0)):
         alone = run_arm(pool, plan, *key)
         assert without_seconds([alone]) == without_seconds([row for row in found["rows"] if key_of(row) == key])
@@ -203,7 +203,7 @@ def test_rows_that_are_missing_alone_are_trained(whole, plan, folder, trained):
     assert sorted(trained[0]) == sorted(missing) and counts == [("training", 15, 16), ("training", 16, 16)]
     assert [row for row in found["rows"] if key_of(row) not in missing] == sentinels
     assert without_seconds(found["rows"]) == without_seconds(whole[0]["rows"])
-    assert {key_of(row): row for row in read_rows(log_of(plan, folder))} == {key_of(row): row for row in found["rows"]}
+    assert {key_of(row): row for row in read_json_lines(log_of(plan, folder))} == {key_of(row): row for row in found["rows"]}
 
 
 def test_a_line_cut_short_is_trained_again_and_spoils_no_other(whole, plan, folder, trained):
@@ -214,7 +214,7 @@ def test_a_line_cut_short_is_trained_again_and_spoils_no_other(whole, plan, fold
     found = run_experiment(plan, ".", folder, workers=1)
     assert sorted(trained[0]) == sorted(map(key_of, (rows[0], rows[1], last)))
     assert without_seconds(found["rows"]) == without_seconds(whole[0]["rows"])
-    assert sorted(map(key_of, read_rows(log_of(plan, folder)))) == sorted(runs(plan))
+    assert sorted(map(key_of, read_json_lines(log_of(plan, folder)))) == sorted(runs(plan))
 
 
 def test_more_seeds_and_arms_go_on_from_what_is_there(whole, plan, ready, folder, trained):
@@ -285,12 +285,12 @@ def test_kill_9_loses_no_finished_run_and_changes_none(whole, plan, folder, tmp_
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        wait_until(lambda: len(read_rows(log)) >= 3, killed, seconds=300)
+        wait_until(lambda: len(read_json_lines(log)) >= 3, killed, seconds=300)
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait(timeout=60)
     finally:
         end_group(killed)
-    before = read_rows(log)
+    before = read_json_lines(log)
     assert killed.returncode == KILLED and 3 <= len(before) < 16
     found = run_experiment(plan, ".", folder, workers=1)
     done = {key_of(row): row for row in before}
@@ -303,9 +303,9 @@ def test_kill_9_loses_no_finished_run_and_changes_none(whole, plan, folder, tmp_
 
 
 def test_no_log_is_no_rows_and_what_is_no_json_is_passed_over(tmp_path):
-    assert read_rows(tmp_path / "none.jsonl") == []
+    assert read_json_lines(tmp_path / "none.jsonl") == []
     (tmp_path / "log.jsonl").write_text('\n{"a": 1}\n\n{"a": 2, "b\n{"a": 3}\n{"a"')
-    assert read_rows(tmp_path / "log.jsonl") == [{"a": 1}, {"a": 3}]
+    assert read_json_lines(tmp_path / "log.jsonl") == [{"a": 1}, {"a": 3}]
 
 
 @pytest.mark.parametrize("change, words", [
