@@ -26,7 +26,7 @@ def answers(record, model, arm, per_class, test):
     Raises:
         ValueError: the record has no such run.
     """
-    rows = [row for row in record["rows"] if (row["model"], row["arm"], row["per_class"]) == (model, arm, per_class)]
+    rows = [row for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)]
     if not rows:
         raise ValueError(f"the record has no run of arm {arm!r}, {model}, {per_class} a class")
     rows = sorted(rows, key=lambda row: row["seed"])

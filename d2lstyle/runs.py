@@ -16,8 +16,7 @@ from .bootstrap import pack_answers
 from .errors import unknown_name
 from .finetune import evaluate, fit
 from .pool import build_pool, load_pool, save_pool
-from .style_folders import read_json_lines
-from .style_folders import METHODS
+from .style_folders import METHODS, append_json_line, read_json_lines
 
 
 def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False, callback=None):
@@ -48,8 +47,7 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
     parallel = joblib.Parallel(n_jobs=min(workers, max(1, len(todo))), return_as="generator_unordered", pre_dispatch=2 * workers)
     for done, row in enumerate(parallel(jobs), start=len(wanted) - len(todo) + 1):
         rows[key_of(row)] = row
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"\n{json.dumps(row)}\n")  # the line before may have been cut short
+        append_json_line(log, row)
         if callback:
             callback("training", done, len(wanted))
     pool = load_pool(path)

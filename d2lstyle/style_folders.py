@@ -162,7 +162,7 @@ def stylize_folder(source, out, styles, *, per_image=1, alpha=(0.3, 1.0), mixtur
             errors[row["source"]] = row["error"]
         else:
             rows[row["file"]] = row
-            _append(out, row)
+            append_json_line(out / MANIFEST, row)
         if callback:
             callback(tried, total)
     ordered = [rows[name] for name in sorted(rows)]
@@ -362,8 +362,9 @@ def read_json_lines(path):
     return rows
 
 
-def _append(out, row):
-    with open(out / MANIFEST, "a", encoding="utf-8") as file:
+def append_json_line(path, row):
+    """Add a line to a file that `read_json_lines` reads."""
+    with open(path, "a", encoding="utf-8") as file:
         file.write(f"\n{json.dumps(row)}\n")  # the line before may have been cut short
 
 
