@@ -15,9 +15,9 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.i
 # "raises-exception" is the one tag for a wanted error that nbval and nbclient both know.
 # "nbval-skip" is not here: a cell that is not run on its own proves nothing.
 KNOWN_TAGS = {"parameters", "nbval-ignore-output", "nbval-check-output", "raises-exception", "hide-input", "exercise",
-              "solution"}
+              "solution", "lab"}
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
-CODE_CELLS = range(15, 26)  # besides exercises and solutions
+CODE_CELLS = range(15, 26)  # besides exercises, solutions and labs
 MEDIAN_LINES, MAX_LINES = 5, 20  # of a code cell, blank lines left out
 MAX_NOTEBOOK = 1_500_000  # bytes
 MAX_IMAGE = 300_000  # bytes
@@ -37,7 +37,7 @@ def problems(notebook):
 def problems_of_notebook(notebook):
     """What can be said of the notebook as a whole only."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    counted = [cell for cell in code if not {"exercise", "solution"} & tags(cell)]
+    counted = [cell for cell in code if not {"exercise", "solution", "lab"} & tags(cell)]
     first = notebook.cells[0] if notebook.cells else new_markdown_cell()
     size = len(nbformat.writes(notebook).encode())
     claims = {
