@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from course import write
+from pages import write
 
 SOLUTIONS = Path(__file__).resolve().parent / "notebooks" / "solutions"
 BLANKS = SOLUTIONS.with_name("exercises")

@@ -14,6 +14,7 @@ from PIL import Image
 
 import course
 import decks
+import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = """\
@@ -30,6 +31,7 @@ from tqdm.auto import tqdm
 list(tqdm(range(3)))
 display(IntSlider())
 """
+HINTS = "# Sheet\n\n## 1. One\n\n<details><summary>Hint 1</summary>\n\nLook.\n\n</details>"
 FORMULAS = r"""$$\begin{aligned}a &= \frac{1}{4}\end{aligned} \tag{1}$$ and $\nonsense$"""
 
 
@@ -136,12 +138,43 @@ def test_a_solution_says_so_and_each_slide_its_section(built):
 
 
 def test_exercise_sheets_lie_where_pages_link_to_them(tmp_path):
+    sheet = new_notebook(cells=[new_markdown_cell(HINTS), new_code_cell("pass")])
     for name in ("exercises", "solutions"):
         (tmp_path / "notebooks" / name).mkdir(parents=True)
-        (tmp_path / "notebooks" / name / "01_a.ipynb").write_text(name)
-    (tmp_path / "out").mkdir()
-    course.copy_sheets(tmp_path / "notebooks", tmp_path / "out")
-    assert [(tmp_path / "out" / name / "01_a.ipynb").read_text() for name in ("exercises", "solutions")] == ["exercises", "solutions"]
+        nbformat.write(sheet, tmp_path / "notebooks" / name / "01_a.ipynb")
+    out = tmp_path / "out"
+    out.mkdir()
+    pages.save_sheets(tmp_path / "notebooks", out)
+    for name, other in (("exercises", "solutions"), ("solutions", "exercises")):
+        assert nbformat.read(out / name / "01_a.ipynb", 4).cells[0].source == HINTS
+        page = (out / name / "01_a.html").read_text("utf-8")
+        assert {"../index.html", "../01_a.html", f"../{other}/01_a.html", "01_a.ipynb"} <= set(re.findall(r'href="([^#].*?)"', page))
+        assert re.search(r"<details><summary>Hint 1</summary>\s*<p>Look.</p>\s*</details>", page)
+
+
+def test_the_table_leads_to_the_headings(tmp_path):
+    make(tmp_path)
+    (tmp_path / "TRACEABILITY.md").write_text("# Table\n\n| topic | place | test |\n|---|---|---|\n| Red | 01: What we see; 02: Broken | `x` |\n")
+    pages.save_table(tmp_path, tmp_path)
+    table = (tmp_path / "traceability.html").read_text("utf-8")
+    assert re.findall(r'href="(0.*?)">(.*?)<', table) == [
+        ("01_good.html#What-we-see", "01: What we see"), ("02_bad.html#Broken", "02: Broken")]
+
+
+def test_a_page_has_contents_and_leads_to_its_neighbours_and_its_sheet(tmp_path):
+    for name in ("01_a", "02_b", "03_c"):
+        cells = [new_markdown_cell(f"# Title {name}"), new_markdown_cell("Text\n\n## First $x$\n\n### Below\n\n## Second thing")]
+        nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    (tmp_path / "exercises").mkdir()
+    (tmp_path / "exercises" / "02_b.ipynb").touch()
+    pages.save(nbformat.read(tmp_path / "02_b.ipynb", 4), tmp_path / "02_b.ipynb", tmp_path)
+    page = (tmp_path / "02_b.html").read_text("utf-8")
+    anchors = re.findall(r'<li><a href="#(.*?)">(.*?)</a></li>', page)
+    assert [text for _, text in anchors] == ["First <math><mi>x</mi></math>", "Second thing"]
+    assert all(f'<h2 id="{anchor}">' in page for anchor, _ in anchors)
+    assert re.findall(r'<a href="(.*?)" rel="(.*?)">(.*?)</a>', page) == [
+        ("01_a.html", "prev", "Title 01_a"), ("03_c.html", "next", "Title 03_c")]
+    assert '<a href="exercises/02_b.html">Exercises</a>' in page
 
 
 def test_a_lab_is_stored_as_its_still_picture_and_a_progress_bar_not_at_all():

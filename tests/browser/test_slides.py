@@ -5,10 +5,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import course
 import decks
+import pages
 
-NOTEBOOKS = sorted((Path(course.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
+NOTEBOOKS = sorted((Path(pages.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
 WAIT = 120_000  # milliseconds, on a busy computer
 
 # What sticks out of the slide on the screen, and what is wider or higher than its own box. A formula's parts count as well.
@@ -49,8 +49,8 @@ def folder(tmp_path_factory):
     for path in NOTEBOOKS:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata["course"] = {"seconds": 1, "failed": None}
-        course.save(notebook, path, out)
-    course.write_index([path.stem for path in NOTEBOOKS], out)
+        pages.save(notebook, path, out)
+    pages.write_index([path.stem for path in NOTEBOOKS], out)
     return out
 
 

@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import course
+import decks
+import pages
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 
@@ -67,7 +68,7 @@ def problems_of_prose(cell):
     """Formulas that the pages of `make course` could not show."""
     if cell.cell_type != "markdown":
         return []
-    reasons = re.findall(r'math-core-error" title=(.*?)><', course.to_html(cell.source))
+    reasons = re.findall(r'math-core-error" title=(.*?)><', pages.to_html(cell.source))
     return [f"formula: {reason}" for reason in reasons]
 
 
@@ -90,7 +91,7 @@ def problems_of_code(cell):
 def problems_of_images(data):
     """Images of one output that are too large or in the wrong format."""
     for mime, content in data.items():
-        size = len(content) * 3 // 4 if mime in course.IMAGES else len(content)  # the former are base64 text
+        size = len(content) * 3 // 4 if mime in decks.PICTURES else len(content)  # the former are base64 text
         if mime.startswith("image/") and size > MAX_IMAGE:
             yield f"{mime} of {size} bytes, more than {MAX_IMAGE}"
         elif mime.startswith("image/") and mime != "image/jpeg" and size > MAX_PNG:
