@@ -3,6 +3,8 @@
 import math
 from html import escape
 
+from matplotlib.ticker import MaxNLocator
+
 COLORS = ("#4c8dd6", "#e8833a", "#4fa957", "#9a9a9a")
 MOST_POINTS = 300  # of a curve; more are not seen
 DECADES = 4  # that a logarithmic axis reaches down from the largest value
@@ -16,7 +18,7 @@ def line_chart(curves, xlabel, title, *, logarithmic=False, bounds=None, marks=(
         curves: {name: (x values, y values)}; empty curves and values that are not finite are left out.
         xlabel, title: texts.
         logarithmic: whether the y axis is; values of zero and below then stand at its lower end.
-        bounds: (lowest, highest) of the y axis, or None for those of the values.
+        bounds: (lowest, highest) of the y axis, or None for the round numbers around the values.
         marks: x values that get a dotted vertical line.
         size: width and height in pixels.
     Returns:
@@ -55,11 +57,17 @@ def _bounds(values, logarithmic):
     high = max(values)
     if not logarithmic:
         low = min(values)
-        return (low, high) if high > low else (low - 0.5, high + 0.5)
+        round_numbers = _ticks(low, high) if high > low else (low - 0.5, high + 0.5)
+        return round_numbers[0], round_numbers[-1]
     high = high if high > 0 else 1.0
     low = min([value for value in values if value > 0] or [high])
     low = 10 ** math.floor(math.log10(max(low, high / 10**DECADES)))
     return low, 10 ** math.ceil(math.log10(max(high, low * 1.01)))
+
+
+def _ticks(low, high):
+    """Round numbers from `low` or below to `high` or above."""
+    return MaxNLocator(3, steps=[1, 2, 5, 10]).tick_values(low, high).tolist()
 
 
 def _grid(place, ends, bounds, logarithmic):
@@ -68,7 +76,8 @@ def _grid(place, ends, bounds, logarithmic):
         powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
         ticks = [(10.0**power, f"{10.0**power:g}") for power in powers]
     else:
-        ticks = [(value, f"{value:.3g}") for value in (low, (low + high) / 2, high)]
+        slack = 1e-6 * (high - low)
+        ticks = [(value, f"{value:.4g}") for value in _ticks(low, high) if low - slack <= value <= high + slack]
     parts = []
     for value, text in ticks:
         (x1, y), (x2, _) = place(ends[0], value), place(ends[1], value)

@@ -18,9 +18,16 @@ def places(svg):
 
 
 def test_ends_and_middle_stand_where_they_should():
-    (curve,) = places(line_chart({"loss": ([0, 5, 10], [1.0, 3.0, 5.0])}, "step", "Loss"))
+    (curve,) = places(line_chart({"loss": ([0, 5, 10], [1.0, 3.0, 5.0])}, "step", "Loss", bounds=(1, 5)))
     middle = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     assert curve == [(LEFT, HEIGHT - BOTTOM), pytest.approx(middle), (WIDTH - RIGHT, TOP)]
+
+
+@pytest.mark.parametrize("values, ticks", [([0.589, 2.43], "0 1 2 3"), ([0.47, 0.93], "0.4 0.6 0.8 1"), ([1, 1.2], "1 1.1 1.2"),
+                                           ([3, 3.004], "3 3.002 3.004"), ([2, 2], "1.5 2 2.5")])  # fmt: skip
+def test_a_linear_axis_goes_from_one_round_number_to_another(values, ticks):
+    svg = line_chart({"loss": ([0, 1], values)}, "step", "Loss")
+    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)', svg) == ticks.split()
 
 
 def test_a_logarithmic_axis_shows_powers_of_ten_evenly():
@@ -45,7 +52,7 @@ def test_little_or_nothing_is_drawn_too(curves, logarithmic):
 
 
 def test_long_curves_are_thinned_and_keep_their_end():
-    (curve,) = places(line_chart({"loss": (range(5000), range(5000))}, "step", "Loss"))
+    (curve,) = places(line_chart({"loss": (range(6001), range(6001))}, "step", "Loss"))
     assert len(curve) <= MOST_POINTS and curve[-1] == (WIDTH - RIGHT, TOP)
 
 
