@@ -1,4 +1,8 @@
-"""What the course's readers open: a page and a deck for each chapter, a page for each exercise sheet, and the index."""
+"""What the course's readers open: a page and a deck for each chapter, a page for each exercise sheet, and the index.
+
+Made by nbconvert with a template of ours, because all of it must build and be read offline. Jupyter Book 2 (MyST) asks a
+host for its theme while it builds; Jupyter Book 1 builds, but loads MathJax from a host, and cuts off our wider lines of code.
+"""
 
 import base64
 import os
@@ -187,7 +191,8 @@ def thumbnail(notebook, folder):
     if linked and (path := folder / f"{linked[1]}.{linked[2]}").is_file():
         return linked[2], path.read_bytes()
     outputs = (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
-    return next(((ending, base64.b64decode(data[mime])) for data in outputs for mime, ending in decks.PICTURES.items() if mime in data), None)
+    return next(((ending, base64.b64decode(data[mime])) for data in outputs
+                 for mime, ending in decks.PICTURES.items() if mime in data), None)
 
 
 def card(name, out):

@@ -148,13 +148,15 @@ def test_exercise_sheets_lie_where_pages_link_to_them(tmp_path):
     for name, other in (("exercises", "solutions"), ("solutions", "exercises")):
         assert nbformat.read(out / name / "01_a.ipynb", 4).cells[0].source == HINTS
         page = (out / name / "01_a.html").read_text("utf-8")
-        assert {"../index.html", "../01_a.html", f"../{other}/01_a.html", "01_a.ipynb"} <= set(re.findall(r'href="([^#].*?)"', page))
+        links = {"../index.html", "../01_a.html", f"../{other}/01_a.html", "01_a.ipynb"}
+        assert links <= set(re.findall(r'href="([^#].*?)"', page))
         assert re.search(r"<details><summary>Hint 1</summary>\s*<p>Look.</p>\s*</details>", page)
 
 
 def test_the_table_leads_to_the_headings(tmp_path):
     make(tmp_path)
-    (tmp_path / "TRACEABILITY.md").write_text("# Table\n\n| topic | place | test |\n|---|---|---|\n| Red | 01: What we see; 02: Broken | `x` |\n")
+    rows = "| topic | place | test |\n|---|---|---|\n| Red | 01: What we see; 02: Broken | `x` |\n"
+    (tmp_path / "TRACEABILITY.md").write_text(f"# Table\n\n{rows}")
     pages.save_table(tmp_path, tmp_path)
     table = (tmp_path / "traceability.html").read_text("utf-8")
     assert re.findall(r'href="(0.*?)">(.*?)<', table) == [
