@@ -17,7 +17,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 import decks
 import pages
-from pages import ROOT, write
+from d2lstyle.files import write_whole
+from pages import ROOT
 
 IMAGES, WIDGET = decks.PICTURES, decks.WIDGET
 
@@ -65,7 +66,7 @@ def refresh(notebook, source):
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = without_controls(cell.outputs)
-    write(source, nbformat.writes(notebook) + "\n")
+    write_whole(source, nbformat.writes(notebook) + "\n")
 
 
 def without_controls(outputs):

@@ -9,12 +9,13 @@ blank one has a stub there. A cell tagged "check" says whether the exercise abov
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
-from pages import write
+import course
+from d2lstyle.files import write_whole
 
 SOLUTIONS = Path(__file__).resolve().parent / "notebooks" / "solutions"
 BLANKS = SOLUTIONS.with_name("exercises")
@@ -32,14 +33,12 @@ def blank(solved):
     return sheet
 
 
-def refresh(path, timeout=300):
+def solve(path):
     """Run a solved sheet, and store its outputs."""
-    sheet = nbformat.read(path, as_version=4)
-    NotebookClient(sheet, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    sheet.metadata["language_info"] = {"name": "python"}
-    for cell in sheet.cells:
-        cell.metadata.pop("execution", None)
-    write(path, nbformat.writes(sheet) + "\n")
+    sheet = course.run(path, timeout=300, show=lambda text: None)
+    if failed := sheet.metadata["course"]["failed"]:
+        sys.exit(f"{path.stem} failed in {failed}")
+    course.refresh(sheet, path)
 
 
 def main():
@@ -51,8 +50,8 @@ def main():
     BLANKS.mkdir(exist_ok=True)
     for path in sorted(path for path in SOLUTIONS.glob("*.ipynb") if options.part in path.stem):
         if options.refresh:
-            refresh(path)
-        write(BLANKS / path.name, nbformat.writes(blank(nbformat.read(path, as_version=4))) + "\n")
+            solve(path)
+        write_whole(BLANKS / path.name, nbformat.writes(blank(nbformat.read(path, as_version=4))) + "\n")
         print(path.stem)
 
 

@@ -5,7 +5,6 @@ host for its theme while it builds; Jupyter Book 1 builds, but loads MathJax fro
 """
 
 import base64
-import os
 import re
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from pygments.formatters import HtmlFormatter
 
 import decks
+from d2lstyle.files import write_whole
 
 ROOT = Path(__file__).resolve().parent
 TITLE = "Image augmentation, fine-tuning and style transfer"
@@ -87,25 +87,18 @@ def style():
     return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
 
 
-def write(path, content):
-    """Write text or bytes in one go: a reader meets the old file or the new one, never half a page."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, path)
-
-
 def save(notebook, source, out):
     """Write the executed copy of a chapter, its page, its deck and its thumbnail."""
     stem, sheet = source.stem, source.parent / "exercises" / source.name
     ways = {"All chapters": "index.html", "Slides": f"{stem}.slides.html"}
     if sheet.exists():
         ways["Exercises"] = f"exercises/{stem}.html"
-    write(out / f"{stem}.ipynb", nbformat.writes(notebook))
-    write(out / f"{stem}.html", page(notebook, source, ways, neighbours(source)))
-    write(out / f"{stem}.slides.html", deck(notebook, source))
+    write_whole(out / f"{stem}.ipynb", nbformat.writes(notebook))
+    write_whole(out / f"{stem}.html", page(notebook, source, ways, neighbours(source)))
+    write_whole(out / f"{stem}.slides.html", deck(notebook, source))
     if picture := thumbnail(notebook, source.parent):
         ending, data = picture
-        write(out / f"{stem}.{ending}", data)
+        write_whole(out / f"{stem}.{ending}", data)
 
 
 def save_sheets(notebooks, out):
@@ -115,8 +108,8 @@ def save_sheets(notebooks, out):
             ways = {"All chapters": "../index.html", "The chapter": f"../{path.stem}.html",
                     other.capitalize(): f"../{other}/{path.stem}.html"}
             (out / folder).mkdir(exist_ok=True)
-            write(out / folder / path.name, path.read_bytes())
-            write(out / folder / f"{path.stem}.html", page(nbformat.read(path, as_version=4), path, ways))
+            write_whole(out / folder / path.name, path.read_bytes())
+            write_whole(out / folder / f"{path.stem}.html", page(nbformat.read(path, as_version=4), path, ways))
 
 
 def save_table(notebooks, out):
@@ -132,7 +125,7 @@ def save_table(notebooks, out):
 
     text = re.sub(r"(?<=[|;] )(\d\d): ([^;|]+)(?=;| \|)", linked, source.read_text("utf-8"))
     table = new_notebook(cells=[new_markdown_cell(text)])
-    write(out / "traceability.html", page(table, source, {"All chapters": "index.html"}))
+    write_whole(out / "traceability.html", page(table, source, {"All chapters": "index.html"}))
 
 
 def page(notebook, source, ways, beside=()):
@@ -212,5 +205,5 @@ def write_index(names, out):
     """Write the page that leads to all chapters that have been run."""
     templates = Environment(loader=FileSystemLoader(ROOT / "course"), autoescape=True)
     cards = [card(name, out) for name in names if (out / f"{name}.ipynb").exists()]
-    write(out / "index.html", templates.get_template("index.html.j2").render(
+    write_whole(out / "index.html", templates.get_template("index.html.j2").render(
         title=TITLE, lead=LEAD, style=style(), cards=cards, table=(out / "traceability.html").exists()))

@@ -8,10 +8,8 @@ The arms are in `arms`, the plan and its pictures in `pool`, what comes out in `
 
 import json
 import math
-import os
 import shlex
 import sys
-import uuid
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -21,6 +19,7 @@ import typer
 from scipy import stats
 
 from .contrasts import failed_checks, table
+from .files import write_whole
 from .pool import Plan
 from .progress import count_bars
 from .runs import run_experiment
@@ -120,14 +119,9 @@ def write_record(path, rows, *, command, **about):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     lines = ",\n".join(json.dumps(row) for row in rows)
     head = json.dumps({"command": command, "date": str(date.today()), **about}, indent=1)[:-2]
-    try:
-        part.write_text(f'{head},\n "rows": [\n{lines}\n]}}\n')
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, f'{head},\n "rows": [\n{lines}\n]}}\n')
 
 
 def read_record(path):

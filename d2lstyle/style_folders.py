@@ -30,6 +30,7 @@ from .download import file_digest
 from .errors import unknown_name
 from .fast import NETWORK, check_backbone
 from .fast import SHA256 as FAST_WEIGHTS
+from .files import write_whole
 from .folders import class_listing, split_folders, split_of
 from .images import read_image, scaled_size, write_image
 from .objective import proportions
@@ -370,9 +371,7 @@ def append_json_line(path, row):
 
 def _write_manifest(out, rows):
     out.mkdir(parents=True, exist_ok=True)
-    part = out / f".{MANIFEST}.{os.getpid()}.part"
-    part.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-    os.replace(part, out / MANIFEST)
+    write_whole(out / MANIFEST, "".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 # ---------------------------------------------------------------- the work

@@ -15,8 +15,6 @@ import functools
 import hashlib
 import io
 import json
-import os
-import uuid
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from .errors import unknown_name
+from .files import write_whole
 from .samples import sample
 
 SIDE = 96  # pixels
@@ -90,11 +89,11 @@ def generate(root, domain, split, *, callback=None):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for index, file in enumerate(files):
             data = _png(draw(domain, split, name, index))
-            _write(folder / file, data)
+            write_whole(folder / file, data)
             hashes[file] = hashlib.sha256(data).hexdigest()
             if callback:
                 callback(done * len(files) + index + 1, total)
-        _write(folder / "manifest.json", json.dumps({"recipe": RECIPE, "sha256": hashes}, indent=0).encode())
+        write_whole(folder / "manifest.json", json.dumps({"recipe": RECIPE, "sha256": hashes}, indent=0))
     return folder
 
 
@@ -240,12 +239,3 @@ def _png(picture):
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
-
-
-def _write(path, data):
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

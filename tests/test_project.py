@@ -31,7 +31,7 @@ REGISTRY = re.compile(
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykernel[_]|\b[A-Z]:\\+Users\\")
 
 # The house plan: a module imports only from modules before it. A new module gets its place here.
-PLAN = ["errors", "images", "losses", "augment", "paintings", "samples", "sounds", "vending", "download", "splits", "folders",
+PLAN = ["errors", "files", "images", "losses", "augment", "paintings", "samples", "sounds", "vending", "download", "splits", "folders",
         "datasets", "backbones", "fetch", "prepare",
         "rectifiers", "attribution", "map_checks", "lbfgs", "objective", "schedule", "fast", "transfer", "random_style",
         "style_folders", "finetune", "bootstrap", "arms", "pool", "runs", "contrasts", "progress",

@@ -432,7 +432,7 @@ def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, tmp_pa
     expected = paint(photos, tmp_path / "whole", steps=1)
     (out / "cat").mkdir(parents=True)
     (out / "cat" / ".0_png_0.png.0123abcd.part").write_bytes(b"\x89PNG half a pict")
-    (out / f".{MANIFEST}.17.part").write_text('{"file": "cat/0_p')
+    (out / f".{MANIFEST}.0123abcd.part").write_text('{"file": "cat/0_p')
     result = paint(photos, out, steps=1)
     assert result.errors == {} and without_seconds(result.rows) == without_seconds(expected.rows)
     assert pictures(out) == pictures(tmp_path / "whole") and paint(photos, out, steps=1).kept == 8
@@ -450,7 +450,7 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
         killed.wait(timeout=60)
     finally:
         end_group(killed)
-    assert killed.returncode == KILLED and not (out / f".{MANIFEST}.{killed.pid}.part").exists()
+    assert killed.returncode == KILLED
     before, manifest = times(out), read_manifest(out)
     assert 9 <= len(before) < 40
     assert len(manifest) <= len(before) and {row["file"] for row in manifest} <= before.keys()

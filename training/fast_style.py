@@ -13,9 +13,7 @@ import copy
 import hashlib
 import io
 import math
-import os
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from tqdm import tqdm
 
 import d2lstyle as ds
 from d2lstyle import fast, vending
+from d2lstyle.files import write_whole
 from d2lstyle.images import resize
 from d2lstyle.losses import gram_loss
 
@@ -200,7 +199,8 @@ class Trainer:
         state = {"model": self.model.painter.state_dict(), "average": self.average.state_dict(),
                  "optimizer": self.optimizer.state_dict(), "iteration": self.iteration, "seconds": self.seconds,
                  "losses": self.losses}
-        _write(self.file, _bytes(state))
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.file, _bytes(state))
 
     def _load(self):
         state = torch.load(self.file, weights_only=True)
@@ -218,7 +218,7 @@ def _mixed(grams, others, share):
 def publish(trainer):
     """Write the average weights in half precision into the package; returns their sha256."""
     data = _bytes({name: value.half() for name, value in trainer.average.state_dict().items()})
-    _write(fast.WEIGHTS, data)
+    write_whole(fast.WEIGHTS, data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -283,17 +283,6 @@ def _bytes(state):
     file = io.BytesIO()
     torch.save(state, file)
     return file.getvalue()
-
-
-def _write(path, data):
-    """All or nothing: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def main():
