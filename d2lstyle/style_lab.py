@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -202,7 +203,9 @@ class StyleLab(Lab):
 
     def _draw_chart(self):
         curves = {term: (range(1, len(self.history) + 1), [step.losses[term] for step in self.history]) for term in TERMS}
-        self.chart.value = line_chart(curves, "step", "Losses; dotted: a control moved", logarithmic=True, marks=self._changes)
+        grown = [at for at, (one, next_one) in enumerate(pairwise(self.history), start=1) if one.size != next_one.size]
+        title = "Losses; dotted: a control moved, or the picture grew"
+        self.chart.value = line_chart(curves, "step", title, logarithmic=True, marks=[*self._changes, *grown])
 
     def _finished(self, error):
         if error is None and self._stale.is_set():  # something moved after the last look at it

@@ -378,6 +378,13 @@ def test_the_style_lab_paints_to_the_end(make_style_lab):
     assert torch.allclose(shown.image, expected, atol=1e-3)
 
 
+def test_the_chart_of_the_style_lab_marks_where_the_picture_grew(make_style_lab):
+    shown = make_style_lab(size=256, steps=5)
+    shown.controls.start_button.click()
+    assert shown.wait()
+    assert len({step.size for step in shown.history}) == 2 and shown.chart.value.count("stroke-dasharray") == 1
+
+
 def test_the_style_lab_stops_within_a_second(make_style_lab):
     shown = make_style_lab()
     shown.controls.start_button.click()

@@ -85,10 +85,11 @@ def test_style_lab(open_notebook, server):
     notebook.button("Resume").click()
     notebook.changed("painted", paused)
 
-    before = step_of(notebook)
+    marks = notebook.lab.locator("svg [stroke-dasharray]")  # of the chart
+    before, marked = step_of(notebook), marks.count()
     notebook.press("share of 1", "Home")
     notebook.press("style, beta", "ArrowRight", 5)
-    notebook.until(lambda: notebook.lab.locator("svg [stroke-dasharray]").count() >= 1)  # the chart marks the change
+    notebook.until(lambda: marks.count() > marked)
     notebook.until(lambda: step_of(notebook) > before + 10)
     notebook.shot("moved")
 
