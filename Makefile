@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS := 1
 .DELETE_ON_ERROR:
 
 course: .venv/synced
-	$(BIN)/python course.py
+	$(BIN)/python -m tools.site.course
 
 test: .venv/synced
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests

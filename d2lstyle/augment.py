@@ -8,19 +8,15 @@ The results are new tensors without gradients. Shapes and parameters are checked
 """
 
 import math
-from functools import partial
 from itertools import groupby
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
 
+from .engine import checks
 from .images import scaled_size
 
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's grey
-PLANCK = 0.014388  # m K, the second radiation constant
-WAVELENGTHS = (612e-9, 549e-9, 465e-9)  # m, where the red, green and blue of sRGB lie
-NEUTRAL = 6500.0  # K
 PART_VALUES = 2**20  # in a part of a batch: with fewer, threads wait for each other; more leave the cache
 NEIGHBOURS = 16  # images that share the order of ColorJitter
 
@@ -54,11 +50,13 @@ def resized_crop(images, top, left, height, width, size):
 
     Lecture 15, "crops"; torchvision's `resized_crop(..., antialias=True)` of each image.
     """
-    _check_batch(images)
+    checks.batch(images)
     size = scaled_size((1, 1), size)
     H, W = images.shape[-2:]
     given = (("top", top, 0, H - 1), ("left", left, 0, W - 1), ("height", height, 1, H), ("width", width, 1, W))
-    windows = [_per_image(images, *each, integer=True).tolist() for each in given]
+    windows = [
+        checks.per_image(name, value, len(images), low, high, integer=True).tolist() for name, value, low, high in given
+    ]
     out = images.new_empty((len(images), 3, *size))
     for image, result, t, l, h, w in zip(images.split(1), out.split(1), *windows):
         if t + h > H or l + w > W:
@@ -107,18 +105,20 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
 
     Lecture 15, "colour"; torchvision's ColorJitter of each image.
     """
-    _check_batch(images)
+    checks.batch(images)
     factors = [
-        None if given is None else _per_image(images, name, given, low, high).to(images).view(-1, 1, 1, 1)
-        for name, given, low, high in (
-            ("brightness", brightness, 0, math.inf), ("contrast", contrast, 0, math.inf),
-            ("saturation", saturation, 0, math.inf), ("hue", hue, -0.5, 0.5),
+        None if value is None else checks.per_image(name, value, len(images), low, high).to(images).view(-1, 1, 1, 1)
+        for name, value, low, high in (
+            ("brightness", brightness, 0, math.inf),
+            ("contrast", contrast, 0, math.inf),
+            ("saturation", saturation, 0, math.inf),
+            ("hue", hue, -0.5, 0.5),
         )
     ]
     orders = _orders(order, images)
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     space = None
-    for part in _parts(images, orders):
+    for part in parts(images, orders):
         x = out[part].copy_(images[part])
         if space is None or space.shape[1] < len(x):  # made once: fresh memory costs more than the arithmetic
             space = x.new_empty(5, len(x), 1, *x.shape[2:])
@@ -165,67 +165,7 @@ def _turn(x, shift, space):
     x.abs_().sub_(c, alpha=3).abs_().add_(base).clamp_(m, v)
 
 
-@torch.no_grad()
-def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius=0.1, stretch=1.0, angle=0.0):
-    """Photograph the same scene in another light, and with a window reflected in it.
-
-    Args:
-        images: (B, 3, H, W) in [0, 1].
-        temperature: of the light in kelvin, 1000 to 40000: 3000 a warm lamp, 6500 changes nothing, 10000 blue shade.
-        glare: strength of the reflection at its centre, 0 (none) to 1 (white).
-        x, y: its centre, in widths from the left and in heights from the top of the image; it may lie outside.
-        radius: of its short axis in shorter sides of the image, where it has fallen to exp(-1/2) = 61 %.
-        stretch: long axis over short axis, at least 1: a large one makes a streak.
-        angle: of the long axis in degrees, counter-clockwise from horizontal.
-            Each is a number or (B,).
-    Returns:
-        (B, 3, H, W) in [0, 1]
-    Raises:
-        ValueError: a parameter is outside its range or not finite, or there are not B of them.
-
-    Ours. The camera stays white-balanced for 6500 K, so each channel is scaled by Planck's black-body law at its
-    wavelength over the law at 6500 K; the power 1/2.2 takes that from light to pixel values, and the luma of white is
-    kept. The glare, a Gaussian g, is added like a second exposure: 1 - (1 - image)(1 - g).
-    """
-    _check_batch(images)
-    far = math.inf
-    given = (
-        ("temperature", temperature, 1000, 40000), ("glare", glare, 0, 1), ("x", x, -far, far), ("y", y, -far, far),
-        ("radius", radius, 1e-6, far), ("stretch", stretch, 1, far), ("angle", angle, -far, far),
-    )
-    temperature, *glares = (_per_image(images, *each) for each in given)
-    gains = _gains(temperature).to(images).view(-1, 3, 1, 1)
-    glares = torch.stack([each.to(images) for each in glares], dim=1)
-    shines = (glares[:, 0] > 0).tolist()
-    out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for part in _parts(images, shines):
-        torch.mul(images[part], gains[part], out=out[part])
-        if shines[part.start]:
-            out[part].lerp_(images.new_ones(()), _gaussian(glares[part], *images.shape[2:]))
-        out[part].clamp_(0, 1)
-    return out
-
-
-def _gains(temperature):
-    """(B,) kelvin -> (B, 3) factors of pixel values that keep the luma of white."""
-    exponents = PLANCK / torch.tensor(WAVELENGTHS, dtype=torch.float64, device=temperature.device)
-    light = torch.expm1(exponents / NEUTRAL) / torch.expm1(exponents / temperature.double().view(-1, 1))
-    gains = light ** (1 / 2.2)
-    return gains / ((gains * gains.new_tensor(LUMA)).sum(1, keepdim=True) / sum(LUMA))
-
-
-def _gaussian(glares, height, width):
-    """(b, 6) parameters -> (b, 1, H, W): soft ellipses."""
-    strength, x, y, radius, stretch, angle = (each.view(-1, 1, 1, 1) for each in glares.unbind(1))
-    radius, angle = radius * min(height, width), angle.deg2rad()
-    right = torch.arange(width).to(glares).view(1, 1, 1, -1) + 0.5 - x * width
-    up = y * height - torch.arange(height).to(glares).view(1, 1, -1, 1) - 0.5
-    along = (right * angle.cos() + up * angle.sin()) / (radius * stretch)
-    across = (up * angle.cos() - right * angle.sin()) / radius
-    return along.square_().add_(across.square_()).mul_(-0.5).exp_().mul_(strength)
-
-
-class _Transform:
+class Transform:
     """Draws parameters for each image, and hands them to a pure function."""
 
     def __call__(self, images, generator=None):
@@ -236,7 +176,7 @@ class _Transform:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
 
 
-class RandomHorizontalFlip(_Transform):
+class RandomHorizontalFlip(Transform):
     """Mirror left and right, each image with probability `p`. Lecture 15, "flips".
 
     >>> RandomHorizontalFlip()
@@ -246,11 +186,11 @@ class RandomHorizontalFlip(_Transform):
     function = staticmethod(horizontal_flip)
 
     def __init__(self, p=0.5):
-        self.p = _number("p", p, 0, 1)
+        self.p = checks.number("p", p, 0, 1)
 
     def draw(self, images, generator=None):
         """{"flipped": (B,) bool}"""
-        return {"flipped": _uniform(images, generator, 0, 1) < self.p}
+        return {"flipped": uniform(images, generator, 0, 1) < self.p}
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
@@ -259,7 +199,7 @@ class RandomVerticalFlip(RandomHorizontalFlip):
     function = staticmethod(vertical_flip)
 
 
-class RandomResizedCrop(_Transform):
+class RandomResizedCrop(Transform):
     """Cut a random window out of each image and resample it to one size.
 
     Args:
@@ -275,15 +215,15 @@ class RandomResizedCrop(_Transform):
 
     def __init__(self, size, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)):
         self.size = scaled_size((1, 1), size)  # of a square, so that a number is both sides
-        self.scale = _range("scale", scale, 0, math.inf)
-        self.ratio = _range("ratio", ratio, 1e-6, math.inf)
+        self.scale = checks.number_range("scale", scale, 0, math.inf)
+        self.ratio = checks.number_range("ratio", ratio, 1e-6, math.inf)
 
     def draw(self, images, generator=None):
         """{"top", "left", "height", "width": (B,) integers, "size": the size}"""
-        _check_batch(images)
+        checks.batch(images)
         H, W = images.shape[-2:]
-        area = H * W * _uniform(images, generator, *self.scale, tries=10)
-        ratio = _uniform(images, generator, *map(math.log, self.ratio), tries=10).exp()
+        area = H * W * uniform(images, generator, *self.scale, tries=10)
+        ratio = uniform(images, generator, *map(math.log, self.ratio), tries=10).exp()
         heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
         fits = (heights >= 1) & (widths >= 1) & (heights <= H) & (widths <= W)
         first = fits.byte().argmax(dim=1, keepdim=True)
@@ -291,13 +231,13 @@ class RandomResizedCrop(_Transform):
         # No window fits: the whole image, or as much of it as the ratios allow.
         height = heights.gather(1, first)[:, 0].where(found, min(H, max(1, round(W / self.ratio[0]))))
         width = widths.gather(1, first)[:, 0].where(found, min(W, max(1, round(H * self.ratio[1]))))
-        top, left = (_uniform(images, generator, 0, 1) for _ in range(2))
+        top, left = (uniform(images, generator, 0, 1) for _ in range(2))
         top = (top * (H - height + 1)).floor().where(found, (H - height) // 2)
         left = (left * (W - width + 1)).floor().where(found, (W - width) // 2)
         return dict(top=top.long(), left=left.long(), height=height.long(), width=width.long(), size=self.size)
 
 
-class ColorJitter(_Transform):
+class ColorJitter(Transform):
     """Change brightness, contrast, saturation and hue of each image, in random order. Lecture 15, "0.5-1.5".
 
     Args:
@@ -318,33 +258,9 @@ class ColorJitter(_Transform):
     def draw(self, images, generator=None):
         """{"brightness", "contrast", "saturation", "hue": (B,) each, or None where nothing changes, "order": (B, 4)}"""
         ranges = dict(vars(self))
-        drawn = {name: _uniform(images, generator, *ends) if ends else None for name, ends in ranges.items()}
-        order = _uniform(images, generator, 0, 1, tries=4).argsort(dim=1)
+        drawn = {name: uniform(images, generator, *ends) if ends else None for name, ends in ranges.items()}
+        order = uniform(images, generator, 0, 1, tries=4).argsort(dim=1)
         return drawn | {"order": order[torch.arange(len(order), device=order.device) // NEIGHBOURS * NEIGHBOURS]}
-
-
-class Lighting(_Transform):
-    """Another colour of light for each image, and sometimes the reflection of a window. Ours: see `adjust_lighting`.
-
-    Args:
-        temperature: range in kelvin; 1 / temperature is drawn uniformly (in mired, whose steps look even).
-        glare: the strongest reflection, 0 to 1; the strength is drawn uniformly from 0 on.
-        p: the probability of a reflection. It lies anywhere in the image, in any direction, as a spot or a streak.
-    """
-
-    function = staticmethod(adjust_lighting)
-
-    def __init__(self, temperature=(3000, 10000), glare=0.5, p=0.5):
-        self.temperature = _range("temperature", temperature, 1000, 40000)
-        self.glare = _number("glare", glare, 0, 1)
-        self.p = _number("p", p, 0, 1)
-
-    def draw(self, images, generator=None):
-        """{"temperature", "glare", "x", "y", "radius", "stretch", "angle": (B,) each}"""
-        warm, cold = self.temperature
-        draw = partial(_uniform, images, generator)
-        drawn = {"temperature": 1 / draw(1 / cold, 1 / warm), "glare": draw(0, self.glare) * (draw(0, 1) < self.p)}
-        return drawn | dict(x=draw(0, 1), y=draw(0, 1), radius=draw(0.03, 0.15), stretch=draw(1, 8), angle=draw(0, 180))
 
 
 class Compose:
@@ -363,9 +279,9 @@ class Compose:
 
     def __call__(self, images, generator=None):
         """New images from a batch; `generator`: a torch.Generator, or None for torch's own."""
-        _check_batch(images)
+        checks.batch(images)
         out = None
-        for part in _parts(images):
+        for part in parts(images):
             x = images[part]
             for transform in self.transforms:
                 x = transform(x, generator=generator)
@@ -379,18 +295,18 @@ class Compose:
 
 @torch.no_grad()
 def _flip(images, flipped, dim):
-    _check_batch(images)
+    checks.batch(images)
     flipped = torch.as_tensor(flipped)
     if flipped.dtype != torch.bool or flipped.shape not in ((), images.shape[:1]):
         raise ValueError(f"expected flipped as ({len(images)},) bool, got {tuple(flipped.shape)} {flipped.dtype}")
     flipped = flipped.expand(len(images)).tolist()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for part in _parts(images, flipped):
+    for part in parts(images, flipped):
         out[part] = images[part].flip(dim) if flipped[part.start] else images[part]
     return out
 
 
-def _parts(images, keys=None):
+def parts(images, keys=None):
     """Slices of a few images whose keys are equal; on a GPU, of as many as there are."""
     most = len(images) if images.device.type != "cpu" else max(1, PART_VALUES // images[0].numel())
     begin = 0
@@ -410,61 +326,17 @@ def _orders(order, images):
     return [tuple(each) for each in order.tolist()]
 
 
-def _uniform(images, generator, low, high, tries=None):
+def uniform(images, generator, low, high, tries=None):
     """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
     shape = (len(images),) if tries is None else (len(images), tries)
     drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
     return drawn * (high - low) + low
 
 
-def _check_batch(images):
-    """Raise unless images are float (B, 3, H, W). To look at each value, as check_image does, would cost a flip."""
-    if not isinstance(images, torch.Tensor):
-        raise TypeError(f"expected images as a tensor (B, 3, H, W), got {type(images).__name__}")
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"expected images of shape (B, 3, H, W), got {tuple(images.shape)}")
-    if not images.is_floating_point():
-        raise ValueError(f"expected images as float in [0, 1], got {images.dtype}: divide by its largest value")
-
-
-def _per_image(images, name, given, low, high, integer=False):
-    """A number or (B,) numbers -> (B,), all within [low, high]."""
-    try:
-        given = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"expected {name} as a number or a tensor of them, got {given!r}") from None
-    kind = "an integer" if integer else "a number"
-    if given.shape not in ((), (len(images),)) or (integer and given.is_floating_point()):
-        got = f"{tuple(given.shape)} {given.dtype}"
-        raise ValueError(f"expected {name} as {kind} or ({len(images)},) of them, got {got}")
-    wrong = [value for value in given.reshape(-1).tolist() if not (low <= value <= high and math.isfinite(value))]
-    if wrong:
-        raise ValueError(f"expected {name} {_interval(low, high)}, got {', '.join(map(str, wrong[:3]))}")
-    return given.expand(len(images))
-
-
-def _interval(low, high):
-    return f"in [{low}, {high}]" if math.isfinite(high) else f"of at least {low}" if math.isfinite(low) else "finite"
-
-
-def _number(name, given, low, high):
-    if not isinstance(given, Real) or not math.isfinite(given) or not low <= given <= high:
-        raise ValueError(f"expected {name} as a number {_interval(low, high)}, got {given!r}")
-    return given
-
-
-def _range(name, ends, low, high):
-    """(first, last) with low <= first <= last <= high."""
-    numbers = isinstance(ends, (tuple, list)) and all(isinstance(e, Real) and math.isfinite(e) for e in ends)
-    if not numbers or len(ends) != 2 or not low <= ends[0] <= ends[1] <= high:
-        raise ValueError(f"expected {name} as (smallest, largest) {_interval(low, high)}, got {ends!r}")
-    return tuple(ends)
-
-
 def _around(name, given, centre, low, high):
     """torchvision's rule: a number r is the range centre - r to centre + r, cut at `low`; None if nothing changes."""
     if not isinstance(given, (tuple, list)):
-        radius = _number(name, given, 0, high)
+        radius = checks.number(name, given, 0, high)
         given = (max(low, centre - radius), centre + radius)
-    ends = _range(name, given, low, high)
+    ends = checks.number_range(name, given, low, high)
     return None if ends == (centre, centre) else ends

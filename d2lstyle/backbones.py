@@ -7,9 +7,9 @@ one nearest to the pixels), `conv3_1` the same place before its ReLU.
 import functools
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 import timm
 import torch
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision import models
 
-from .errors import unknown_name
+from .engine.checks import unknown_name
+from .engine.devices import best_device, seeded
 from .images import resize
 
 MIN_SIDE = 32  # smaller images vanish in the networks' last stages
@@ -36,7 +37,6 @@ class Backbone(nn.Module):
     """
 
     overwrites, dtype = False, torch.float32  # whether activations do so with their input; see `prepare`
-    bf16_is_faster = None  # not measured yet; see `objective`
 
     def __init__(self, name, model, recipe):
         super().__init__()
@@ -125,8 +125,7 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
         raise unknown_name("backbone", name, ["auto", *RECIPES])
     recipe = RECIPES[name]
     if weights is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             model = recipe.build()
     else:
         with torch.device("meta"):  # no time for random values that the file replaces
@@ -135,18 +134,6 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
         _fill(model, state, name, weights)
     net = Backbone(name, model, recipe)
     return net.to(device, memory_format=torch.channels_last)
-
-
-def best_device(device="auto"):
-    """A torch.device: "auto" is cuda, then mps, then cpu, the first that this computer has; else a ValueError."""
-    if device != "auto":
-        try:
-            return torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError):  # each kind of device has its own way to say no
-            raise ValueError(f"expected a device that this computer has (auto, cpu, ...), got {str(device)!r}") from None
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @functools.cache
@@ -275,9 +262,13 @@ def _timm_key(key):
     stage, index = _stage_and_index(block)
     first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     later = {
-        "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw",
-        "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3",
-    }  # fmt: skip
+        "_expand_conv": "conv_pw",
+        "_bn0": "bn1",
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn2",
+        "_project_conv": "conv_pwl",
+        "_bn2": "bn3",
+    }
     return ".".join(["blocks", str(stage), str(index), (first if block == 0 else later)[part], *rest])
 
 
@@ -315,7 +306,9 @@ def _state_from_file(path):
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file of weights {path}") from None
     except Exception:  # torch.load raises many kinds, and its texts advise to load the file unsafely
-        raise ValueError(f"{path} is damaged, or not a state dict: a file of tensors by name and of nothing else") from None
+        raise ValueError(
+            f"{path} is damaged, or not a state dict: a file of tensors by name and of nothing else"
+        ) from None
 
 
 def _fill(model, state, name, weights):
@@ -323,7 +316,9 @@ def _fill(model, state, name, weights):
         model.load_state_dict(state, assign=True)
         model.float()  # a file may hold half precision
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"{weights} does not hold the weights of {name}: {str(error).splitlines()[-1].strip()}") from None
+        raise ValueError(
+            f"{weights} does not hold the weights of {name}: {str(error).splitlines()[-1].strip()}"
+        ) from None
 
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -359,7 +354,9 @@ RECIPES = {
     "squeezenet1_1": _torchvision_recipe(
         "squeezenet1_1", _walk_features, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")
     ),
-    "resnet18": _torchvision_recipe("resnet18", _walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")),
+    "resnet18": _torchvision_recipe(
+        "resnet18", _walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    ),
     "efficientnet_lite0": _Recipe(
         lambda: timm.create_model("tf_efficientnet_lite0"),
         _embedded_state,

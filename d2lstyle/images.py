@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from .files import part_of, replacing
+from .engine import checks
+from .engine.files import part_of, replacing
 
 
 def read_image(path_or_file, size=None):
@@ -65,7 +66,7 @@ def write_image(image, path, *, notes=None):
         ValueError: not one image, an ending that names no image format, or notes for another file than a PNG.
         OSError: the file cannot be written there.
     """
-    check_image(image)
+    checks.image(image)
     if len(image) != 1:
         raise ValueError(f"expected one image (1, 3, H, W), got a batch of {len(image)}: write image[i:i + 1]")
     check_writable(path)
@@ -111,28 +112,10 @@ def resize(image, size):
 
 def scaled_size(shape, size):
     """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
-    is_pair = isinstance(size, (tuple, list))
-    sizes = tuple(size) if is_pair else (size,)
-    if len(sizes) != 1 + is_pair or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sizes):
-        raise ValueError(f"expected size in pixels, a positive integer or (height, width), got {size!r}")
-    if is_pair:
-        return sizes
+    sides = checks.pixels("size", size)
+    if len(sides) == 2:
+        return sides
     return tuple(max(1, round(side * size / max(shape))) for side in shape)
-
-
-def check_image(image, name="image"):
-    """Raise TypeError or ValueError unless `image` is float, (B, 3, H, W), finite and in [0, 1]."""
-    if not isinstance(image, torch.Tensor):
-        raise TypeError(f"expected {name} as a tensor (B, 3, H, W), got {type(image).__name__}: see read_image")
-    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-        raise ValueError(f"expected {name} of shape (B, 3, H, W), got {tuple(image.shape)}")
-    if not image.is_floating_point():
-        raise ValueError(f"expected {name} as float in [0, 1], got {image.dtype}: divide by its largest value")
-    if not image.isfinite().all():
-        raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
-    low, high = image.min().item(), image.max().item()
-    if low < -1e-4 or high > 1 + 1e-4:
-        raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
 
 
 def _rgb_array(image):
@@ -151,7 +134,9 @@ def _format(path):
     ending = Path(path).suffix.lower()
     image_format = Image.registered_extensions().get(ending)
     if image_format not in Image.SAVE:
-        raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending or 'no ending'!r}")
+        raise ValueError(
+            f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending or 'no ending'!r}"
+        )
     return image_format
 
 

@@ -11,8 +11,6 @@ exercise. "relative" is ours: the published terms over their value for an all-ze
 set of weights serves every network, layer and image size.
 """
 
-import torch
-
 CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
 TINY = 1e-12  # keeps "relative" finite where a target is all zero
 
@@ -76,7 +74,9 @@ def kept_count(keep, n, name="keep"):
     if isinstance(keep, int) and not isinstance(keep, bool) and 2 <= keep <= n:
         return keep
     if isinstance(keep, bool) or not isinstance(keep, (int, float)) or not 0 < keep <= 1:
-        raise ValueError(f"expected {name} as a part, above 0 and at most 1, or as a number from 2 to {n}, got {keep!r}")
+        raise ValueError(
+            f"expected {name} as a part, above 0 and at most 1, or as a number from 2 to {n}, got {keep!r}"
+        )
     return max(1, round(keep * n))
 
 
@@ -101,60 +101,6 @@ def style_layer_loss(G, A, n_positions, convention="gatys"):
     if G.ndim != 3 or G.shape[1:] != A.shape[1:] or A.shape[0] not in (1, G.shape[0]):
         raise ValueError(f"expected two Grams (B, C, C) of one shape, got {tuple(G.shape)} and {tuple(A.shape)}")
     return _style_error((G - A).square().sum(dim=(1, 2)), A, n_positions, convention)
-
-
-def gram_loss(features, A, convention="gatys"):
-    """`style_layer_loss(gram(features), A, H * W, convention)` with the gradient written out: the same numbers, faster.
-
-    Args:
-        features: (B, C, H, W), of any float type; sums are taken in float32 or wider.
-        A: (B, C, C) raw Grams of the style over H * W positions; A may have B = 1.
-        convention: see the table above.
-    Returns:
-        (B,)
-    Raises:
-        ValueError: shapes do not fit, or the convention is unknown.
-
-    The gradient is that of Gatys et al. 2016, eq. 6: d sum (G - A)^2 / dF = 4 (G - A) F.
-    """
-    _check_convention(convention)
-    if features.ndim != 4 or A.shape[1:] != features.shape[1:2] * 2 or A.shape[0] not in (1, features.shape[0]):
-        raise ValueError(
-            f"expected features (B, C, H, W) and Grams (B, C, C), got {tuple(features.shape)} and {tuple(A.shape)}"
-        )
-    return _style_error(_GramError.apply(_rows(features), A), A, features.shape[2:].numel(), convention)
-
-
-class _GramError(torch.autograd.Function):
-    """sum (R^T R - A)^2 of each image's rows R, one row a position.
-
-    Autograd would take one product for each R in R^T R, of which one comes out transposed; as the Gram is symmetric,
-    they are equal. Where an image has fewer positions M than channels C, the C x C Grams of a batch are most of the
-    work and are never made: sum (R^T R)^2 = sum (R R^T)^2, which is M x M, and sum (R^T R) A = sum R (R A).
-    """
-
-    @staticmethod
-    def forward(ctx, rows, A):
-        wide = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
-        if rows.shape[1] >= rows.shape[2]:
-            error = torch.baddbmm(A, wide.transpose(1, 2), wide, beta=-1)
-            ctx.save_for_backward(error, rows)
-            return error.square().sum(dim=(1, 2))
-        K, RA = wide @ wide.transpose(1, 2), wide @ (A[0] if len(A) == 1 else A)
-        ctx.dtype = rows.dtype
-        ctx.save_for_backward(torch.baddbmm(RA, K, wide, beta=-1))
-        # Sums that nearly cancel: float64 keeps what is left of them.
-        return (_sum64(K, K) - 2 * _sum64(wide, RA) + _sum64(A, A)).clamp(min=0).to(wide.dtype)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        error, *rows = ctx.saved_tensors
-        scaled = 4 * gradient.view(-1, 1, 1) * error
-        return (rows[0] @ scaled.to(rows[0].dtype) if rows else scaled.to(ctx.dtype)), None
-
-
-def _sum64(a, b):
-    return (a * b).sum(dim=(1, 2), dtype=torch.float64)
 
 
 def _rows(features):
@@ -214,7 +160,9 @@ def content_loss(F, P, convention="gatys"):
     """
     _check_convention(convention)
     if F.ndim != 4 or F.shape[1:] != P.shape[1:] or P.shape[0] not in (1, F.shape[0]):
-        raise ValueError(f"expected two feature maps (B, C, H, W) of one shape, got {tuple(F.shape)} and {tuple(P.shape)}")
+        raise ValueError(
+            f"expected two feature maps (B, C, H, W) of one shape, got {tuple(F.shape)} and {tuple(P.shape)}"
+        )
     error = (F - P).square().sum(dim=(1, 2, 3))
     if convention == "relative":
         return error / (P.square().sum(dim=(1, 2, 3)) + TINY)

@@ -1,24 +1,37 @@
 """What style transfer minimises: the losses of an image, and the targets they compare it to."""
 
-import time
-
 import torch
 import torch.nn.functional as F
 
+from .engine.gram_error import gram_loss
+from .engine.prepare import prepared
 from .images import resize, scaled_size
-from .losses import content_loss, gram, gram_loss, kept_count, style_layer_loss, top_channels, total_variation
-from .prepare import prepared
+from .losses import content_loss, gram, kept_count, style_layer_loss, top_channels, total_variation
 
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
-CALIBRATION_SIDE = 96  # pixels
-WORTH = 0.9  # bf16 must take at most so much of the time of fp32: less is no gain for its rounding
 
 
 class Objective:
     """The losses of an image at one size, with the targets they compare it to."""
 
-    def __init__(self, *, net, content, styles, masks, proportions, mix, style_scale, style_channels, weights, content_layers,
-                 style_layers, layer_weights, convention, dtype):  # fmt: skip
+    def __init__(
+        self,
+        *,
+        net,
+        content,
+        styles,
+        masks,
+        proportions,
+        mix,
+        style_scale,
+        style_channels,
+        weights,
+        content_layers,
+        style_layers,
+        layer_weights,
+        convention,
+        dtype,
+    ):
         self.net, self.content, self.styles, self.masks = prepared(net, dtype), content, styles, masks
         self.proportions, self.mix, self.style_channels = proportions, mix, style_channels
         self.style_scale, self.weights, self.convention = style_scale, weights, convention
@@ -42,7 +55,9 @@ class Objective:
             for layer, target in self.style_targets.items():
                 kept = kept_count(self.style_channels, target.shape[1], "style_channels")
                 chosen = self.channels[layer] = top_channels(target, kept / target.shape[1])
-                self.style_targets[layer] = target.take_along_dim(chosen[:, :, None], 1).take_along_dim(chosen[:, None], 2)
+                self.style_targets[layer] = target.take_along_dim(chosen[:, :, None], 1).take_along_dim(
+                    chosen[:, None], 2
+                )
 
     def __call__(self, image):
         """{term: (B,)}; "total" is the one to minimise."""
@@ -67,7 +82,10 @@ class Objective:
         # Features are added place by place, so they need one canvas; the first style's is as good as any.
         canvas = scaled_size(self.styles[0].shape[2:], side) if self.mix == "features" else side
         features = [self._features(resize(style.to(self.device), canvas)) for style in self.styles]
-        return {layer: self._mixed([each[layer].to(self.net.mean.dtype) for each in features]) for layer in self.style_layers}
+        return {
+            layer: self._mixed([each[layer].to(self.net.mean.dtype) for each in features])
+            for layer in self.style_layers
+        }
 
     def _mixed(self, features):
         """The Gram of one layer's features of each style, mixed."""
@@ -77,8 +95,10 @@ class Objective:
             grams = [gram(_as_many(style, w), w) / style[0, 0].numel() for style, w in zip(features, weights)]
             return sum(share * each for share, each in zip(shares, grams))
         # F diag(w) F^T is the plain Gram of F sqrt(w).
-        rooted = [style if w is None else style * (w / w.mean(dim=(2, 3), keepdim=True)).sqrt()
-                  for style, w in zip(features, weights)]  # fmt: skip
+        rooted = [
+            style if w is None else style * (w / w.mean(dim=(2, 3), keepdim=True)).sqrt()
+            for style, w in zip(features, weights)
+        ]
         return gram(sum(share[..., None] * each for share, each in zip(shares, rooted))) / features[0][0, 0].numel()
 
     def _features(self, image):
@@ -107,7 +127,9 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
     for layer in layers:
         weights = _at_layer(masks, features[layer])
         G, A = gram(_as_many(features[layer], weights), weights), gram(targets[layer])
-        losses.append(style_layer_loss(G / features[layer][0, 0].numel(), A / targets[layer][0, 0].numel(), 1, "relative"))
+        losses.append(
+            style_layer_loss(G / features[layer][0, 0].numel(), A / targets[layer][0, 0].numel(), 1, "relative")
+        )
     return torch.stack(losses).mean(dim=0)
 
 
@@ -145,49 +167,3 @@ def _chosen(features, channels):
     if channels is None:
         return features
     return features[:, channels[0]] if len(channels) == 1 else features.take_along_dim(channels[:, :, None, None], 1)
-
-
-def runs_in_bf16(precision, net):
-    """Whether the network's passes run in bf16: as told, or for "auto" where this hardware has it and is faster for it.
-
-    The answer is measured once for a network, on a few small passes. On a CPU, networks with depthwise convolutions are
-    not measured: bf16 gains them nothing.
-    """
-    if precision != "auto":
-        return precision == "bf16"
-    if not has_bf16(net, net.mean.device):
-        return False
-    if net.bf16_is_faster is None:
-        single, half = (_seconds_a_pass(net, dtype) for dtype in (torch.float32, torch.bfloat16))
-        net.bf16_is_faster = half < WORTH * single
-    return net.bf16_is_faster
-
-
-def has_bf16(net, device):
-    """Whether the device computes in bf16, and on a CPU whether the network is one that could gain by it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())
-    return device.type == "cpu" and not depthwise and (has_amx() or _cpu_has("avx512_bf16"))
-
-
-def has_amx():
-    """Whether the CPU multiplies matrices of bf16 in one instruction, several times as fast as fp32."""
-    return _cpu_has("amx_bf16")
-
-
-def _cpu_has(capability):
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get(capability))  # from torch 2.10 or so on
-
-
-def _seconds_a_pass(net, dtype):
-    """The fastest of three passes, there and back, after one to warm up."""
-    net = prepared(net, dtype)
-    image = torch.full((1, 3, CALIBRATION_SIDE, CALIBRATION_SIDE), 0.5, device=net.mean.device, requires_grad=True)
-    durations = []
-    for _ in range(4):
-        began = time.perf_counter()
-        features = net(image, net.content_layers)
-        torch.autograd.grad(sum(feature.float().sum() for feature in features.values()), image)[0].sum().item()
-        durations.append(time.perf_counter() - began)
-    return min(durations[1:])

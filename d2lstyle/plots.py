@@ -34,7 +34,9 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     # a row is as high as its flattest width allows, so that no paper is left white
     shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
     lines = max(text.count("\n") + 1 for text in titles)
-    height = rows * (WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)) + (0.35 if title else 0)
+    height = rows * (WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)) + (
+        0.35 if title else 0
+    )
     figure, axes = _figure(height, rows, columns)
     for axis in axes.flat:
         axis.axis("off")
@@ -87,8 +89,15 @@ def plot_history(history, terms=("total", "content", "style", "tv"), title="Loss
     for before, after in zip(history, history[1:]):
         if before.size != after.size:
             axis.axvline(after.step - 0.5, color="0.6", linestyle=":")
-            axis.text(after.step, 0.97, f"{after.size[1]} x {after.size[0]}", transform=axis.get_xaxis_transform(),
-                      fontsize=8, color="0.4", va="top")  # fmt: skip
+            axis.text(
+                after.step,
+                0.97,
+                f"{after.size[1]} x {after.size[0]}",
+                transform=axis.get_xaxis_transform(),
+                fontsize=8,
+                color="0.4",
+                va="top",
+            )
     axis.set(xlabel="step", ylabel="loss", title=title)
     axis.legend(loc="upper right" if len(terms) < 6 else "best", fontsize=8, framealpha=0.9)
     axis.grid(alpha=0.25)
@@ -189,8 +198,13 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     figure, axes = _figure(1.1 + 0.32 * len(values), 1, 1)
     axis = axes[0, 0]
     axis.imshow(values, cmap="Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
-    axis.set_xticks(range(len(column_names)), column_names, fontsize=8, rotation=0 if len(column_names) < 8 else 40,
-                    ha="center" if len(column_names) < 8 else "right")  # fmt: skip
+    axis.set_xticks(
+        range(len(column_names)),
+        column_names,
+        fontsize=8,
+        rotation=0 if len(column_names) < 8 else 40,
+        ha="center" if len(column_names) < 8 else "right",
+    )
     axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
     middle = (bounds[0] + bounds[1]) / 2
     for (row, column), value in np.ndenumerate(values):
@@ -213,7 +227,9 @@ def show_means(columns, title, bounds=(0, 1)):
     row_names = list(next(iter(columns.values())))
     cells = [[columns[column][row] for column in columns] for row in row_names]
     texts = [[f"{mean:.2f}  [{low:.2f}, {high:.2f}]" for mean, low, high, *_ in line] for line in cells]
-    return show_heatmap([[cell[0] for cell in line] for line in cells], row_names, list(columns), title, texts, bounds=bounds)
+    return show_heatmap(
+        [[cell[0] for cell in line] for line in cells], row_names, list(columns), title, texts, bounds=bounds
+    )
 
 
 def show_matrices(matrices, titles, title=None):

@@ -4,7 +4,7 @@ import sys
 
 from tqdm.auto import tqdm
 
-from .finetune import FitStep
+from .training import FitStep
 
 
 def progress_bar(description="painting"):

@@ -22,7 +22,11 @@ def coarse_to_fine(shape, sizes, steps):
     shape = tuple(shape)
     if sizes is None:
         sides = [max(shape)]
-        while len(sides) < 3 and sides[0] // 2 >= COARSEST_SIDE and min(shape) * sides[0] // 2 >= 2 * MIN_SIDE * max(shape):
+        while (
+            len(sides) < 3
+            and sides[0] // 2 >= COARSEST_SIDE
+            and min(shape) * sides[0] // 2 >= 2 * MIN_SIDE * max(shape)
+        ):
             sides.insert(0, sides[0] // 2)
         canvases = [*(scaled_size(shape, side) for side in sides[:-1]), shape]
     else:
@@ -30,7 +34,9 @@ def coarse_to_fine(shape, sizes, steps):
         canvases = [scaled_size(shape, side) for side in sides]
     for canvas in canvases:
         if min(canvas) < MIN_SIDE:
-            raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {canvas[0]} x {canvas[1]}")
+            raise ValueError(
+                f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {canvas[0]} x {canvas[1]}"
+            )
     counts = _shared_out(steps, len(canvases))
     return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
 

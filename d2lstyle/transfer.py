@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from .backbones import backbone
-from .errors import unknown_name
-from .fast import fast_stylize
-from .images import check_image, resize
-from .lbfgs import BatchLBFGS
+from .engine import checks
+from .engine.checks import unknown_name
+from .engine.devices import runs_in_bf16
+from .engine.lbfgs import BatchLBFGS
+from .fast.network import fast_stylize
+from .images import resize
 from .losses import CONVENTIONS
-from .objective import Objective, proportions, runs_in_bf16
+from .objective import Objective, proportions
 from .schedule import coarse_to_fine
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
@@ -132,15 +134,27 @@ def stylize(
 
     Shinde, section 3.1; Gatys et al. 2016; lecture 15, "style transfer".
     """
-    check_image(content, "content")
+    checks.image(content, "content")
     content = content.detach().float()
     styles = _checked_styles(style, len(content))
     masks = _checked_masks(style_masks, styles, len(content))
     start = _start(init, content, seed)
     _check_choices(method=method, mix=mix, convention=convention, optimizer=optimizer, precision=precision)
     if method == "fast":
-        _check_fast(style_masks, content_weight, style_weight, tv_weight, content_layers, style_layers, layer_weights, sizes,
-                    mix=mix, init=init, style_scale=style_scale, style_channels=style_channels)  # fmt: skip
+        _check_fast(
+            style_masks,
+            content_weight,
+            style_weight,
+            tv_weight,
+            content_layers,
+            style_layers,
+            layer_weights,
+            sizes,
+            mix=mix,
+            init=init,
+            style_scale=style_scale,
+            style_channels=style_channels,
+        )
         return _in_one_pass(content, styles, style_weights, preserve_color, net, device)
     net = backbone("auto", device=device) if net is None else net
     schedule = coarse_to_fine(content.shape[2:], sizes, steps)
@@ -158,7 +172,7 @@ def stylize(
         style_layers=_checked_layers(net, net.style_layers if style_layers is None else style_layers),
         layer_weights=layer_weights,
         convention=convention,
-        dtype=torch.bfloat16 if runs_in_bf16(precision, net) else torch.float32,
+        dtype=torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32,
     )
     keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
     run = _Run(objective, schedule, optimizer, callback, keep_color)
@@ -206,7 +220,9 @@ class _Run:
     def _one_size(self, size, steps):
         self.objective.set_size(size)
         image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
-        optimizer = BatchLBFGS(image, bounds=(0, 1)) if self.optimizer == "lbfgs" else torch.optim.Adam([image], lr=ADAM_LR)
+        optimizer = (
+            BatchLBFGS(image, bounds=(0, 1)) if self.optimizer == "lbfgs" else torch.optim.Adam([image], lr=ADAM_LR)
+        )
         self.best_total = torch.full((len(image),), torch.inf, device=image.device)
         self._evaluate(image)
         for _ in range(steps):
@@ -258,7 +274,7 @@ def _start(init, content, seed):
     if not isinstance(init, torch.Tensor):
         _check_choices(init=init)
         return content if init == "content" else _noise(content, seed)
-    check_image(init, "init")
+    checks.image(init, "init")
     if len(init) not in (1, len(content)):
         raise ValueError(f"expected one image as init, or one for each of {len(content)} contents, got {len(init)}")
     return init.detach().float().expand(len(content), -1, -1, -1)
@@ -284,7 +300,7 @@ def _checked_styles(style, batch):
     if not styles:
         raise ValueError("expected at least one style image, got an empty list")
     for each in styles:
-        check_image(each, "style")
+        checks.image(each, "style")
         if len(each) not in (1, batch):
             raise ValueError(f"expected one style, or one for each of {batch} contents, got {len(each)}")
     return [each.detach().float() for each in styles]
@@ -306,9 +322,15 @@ def _checked_masks(style_masks, styles, batch):
         if mask is None:
             continue
         shape = (1, *style.shape[2:])
-        if not isinstance(mask, torch.Tensor) or tuple(mask.shape[1:]) != shape or len(mask) not in {1, len(style), batch}:
+        if (
+            not isinstance(mask, torch.Tensor)
+            or tuple(mask.shape[1:]) != shape
+            or len(mask) not in {1, len(style), batch}
+        ):
             found = tuple(getattr(mask, "shape", ())) or type(mask).__name__
-            raise ValueError(f"expected a style mask of its style's size, (1, {', '.join(map(str, shape))}), got {found}")
+            raise ValueError(
+                f"expected a style mask of its style's size, (1, {', '.join(map(str, shape))}), got {found}"
+            )
         if not (mask >= 0).all() or not mask.isfinite().all():
             raise ValueError("expected style masks of finite values, none negative")
         if not (mask.flatten(1) > 0).any(dim=1).all():
@@ -323,7 +345,9 @@ def default_weights(net, convention="relative"):
 
 def _term_weights(net, convention, batch, *given):
     """Each a number, or (B,) on the network's device."""
-    weights = [default if weight is None else weight for weight, default in zip(given, default_weights(net, convention))]
+    weights = [
+        default if weight is None else weight for weight, default in zip(given, default_weights(net, convention))
+    ]
     for i, (name, weight) in enumerate(zip(("content_weight", "style_weight", "tv_weight"), weights)):
         if hasattr(weight, "__len__"):
             weights[i] = torch.as_tensor(weight, dtype=torch.float32).to(net.mean.device)

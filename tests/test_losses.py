@@ -132,16 +132,27 @@ def test_top_channels_are_those_with_the_largest_sum_of_squares():
 @pytest.mark.parametrize(
     "keep, n, expected",
     [
-        (1, 7, 7), (1.0, 7, 7), (0.5, 7, 4), (0.5, 5, 2), (0.25, 16, 4), (1e-9, 7, 1),
-        (2, 7, 2), (7, 7, 7), (2, 2, 2), (1, 1, 1), (0.1, 1, 1),
-    ],  # fmt: skip
+        (1, 7, 7),
+        (1.0, 7, 7),
+        (0.5, 7, 4),
+        (0.5, 5, 2),
+        (0.25, 16, 4),
+        (1e-9, 7, 1),
+        (2, 7, 2),
+        (7, 7, 7),
+        (2, 2, 2),
+        (1, 1, 1),
+        (0.1, 1, 1),
+    ],
 )
 def test_how_many_are_kept(keep, n, expected):
     """3.5 and 2.5 are rounded to the even number."""
     assert kept_count(keep, n) == expected
 
 
-@pytest.mark.parametrize("keep", [0, 0.0, -1, -0.25, 1.5, 8, 2.0, True, False, None, "2", float("nan"), float("inf"), [2]])
+@pytest.mark.parametrize(
+    "keep", [0, 0.0, -1, -0.25, 1.5, 8, 2.0, True, False, None, "2", float("nan"), float("inf"), [2]]
+)
 def test_other_parts_are_refused(keep):
     with pytest.raises(ValueError, match="a part, above 0 and at most 1, or as a number from 2 to 7, got"):
         kept_count(keep, 7)
@@ -206,7 +217,9 @@ def test_relative_is_one_for_an_all_zero_image_at_any_scale():
     for scale in (1e-2, 1, 1e3):
         loss = style_layer_loss(torch.zeros_like(A3), scale * A3, 2, convention="relative")
         assert loss.item() == pytest.approx(1, rel=1e-6)
-        assert content_loss(torch.zeros_like(P3), scale * P3, convention="relative").item() == pytest.approx(1, rel=1e-6)
+        assert content_loss(torch.zeros_like(P3), scale * P3, convention="relative").item() == pytest.approx(
+            1, rel=1e-6
+        )
 
 
 def test_relative_stays_finite_where_the_target_is_zero():
@@ -234,7 +247,9 @@ def test_style_loss_weighs_its_layers(layer_weights, convention, expected):
 
 
 # F2 - P2 = [[0, 2, 2], [-2, 0, -1]], squares 4+4+4+1 = 13 over 6 values;  sum P^2 = 1+1+4+1 = 7
-@pytest.mark.parametrize("convention, expected", [("gatys", 6.5), ("d2l", 13 / 6), ("cs231n", 13), ("relative", 13 / 7)])
+@pytest.mark.parametrize(
+    "convention, expected", [("gatys", 6.5), ("d2l", 13 / 6), ("cs231n", 13), ("relative", 13 / 7)]
+)
 def test_content_loss_by_hand(convention, expected):
     loss = content_loss(F2, P2, convention=convention)
     assert loss.shape == (1,) and loss.item() == pytest.approx(expected, rel=1e-6)
@@ -385,7 +400,10 @@ ONES = torch.ones(1, 2, 3, 3)
         (lambda: gram(ONES, -torch.ones(1, 1, 3, 3)), "non-negative"),
         (lambda: gram(ONES, torch.zeros(1, 1, 3, 3)), "positive sum"),
         (lambda: gram(ONES, torch.full((1, 1, 3, 3), torch.nan)), "non-negative"),
-        (lambda: gram(ONES.expand(2, -1, -1, -1), torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)])), "positive sum"),
+        (
+            lambda: gram(ONES.expand(2, -1, -1, -1), torch.stack([torch.ones(1, 3, 3), torch.zeros(1, 3, 3)])),
+            "positive sum",
+        ),
         (lambda: top_channels(G2[0]), r"Grams \(B, C, C\), got \(2, 2\)"),
         (lambda: top_channels(torch.ones(1, 2, 3)), r"Grams \(B, C, C\), got \(1, 2, 3\)"),
         (lambda: style_layer_loss(G2, A3, 2), r"\(1, 2, 2\) and \(1, 3, 3\)"),

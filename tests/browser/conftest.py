@@ -20,7 +20,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 HERE, ROOT = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "build" / "browser"
 PROJECTOR = {"width": 1280, "height": 720}
-CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 UPLOADS = "--ServerApp.tornado_settings={'websocket_max_message_size': 67108864}"  # as `make lab`, for a sentence on large files
 NO_NEWS = '{"fetchNews": "false", "checkForUpdates": false}'  # else a dialog asks about them
 PATIENCE = float(os.environ.get("PATIENCE", 1))  # more than 1 on a computer that is busy with other work
@@ -29,7 +31,9 @@ SHORT, LONG = 30_000 * PATIENCE, 180_000 * PATIENCE  # milliseconds
 
 def pytest_ignore_collect(collection_path, config):
     """These tests take minutes and need a browser: only for those who name their folder."""
-    asked = any(HERE in (path := Path(argument.split("::")[0]).resolve()).parents or path == HERE for argument in config.args)
+    asked = any(
+        HERE in (path := Path(argument.split("::")[0]).resolve()).parents or path == HERE for argument in config.args
+    )
     return None if asked else True
 
 
@@ -72,12 +76,34 @@ def server(tmp_path_factory):
     news = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text(NO_NEWS)
-    folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython",
-               "JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces"}  # fmt: skip
-    environment = {**os.environ, **{name: str(home / name_of) for name, name_of in folders.items()}, "GOMP_SPINCOUNT": "1000"}
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    }
+    environment = {
+        **os.environ,
+        **{name: str(home / name_of) for name, name_of in folders.items()},
+        "GOMP_SPINCOUNT": "1000",
+    }
     token, port = secrets.token_hex(16), _free_port()
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root",
-               "--ServerApp.port_retries=0", UPLOADS, f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home / 'work'}"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "jupyter",
+        "lab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--allow-root",
+        "--ServerApp.port_retries=0",
+        UPLOADS,
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={home / 'work'}",
+    ]
     with open(home / "server.log", "wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -112,7 +138,9 @@ def _end_kernels(server):
     with urlopen(Request(f"{server.url}/api/kernels", headers=headers), timeout=60) as answer:
         kernels = json.load(answer)
     for kernel in kernels:
-        urlopen(Request(f"{server.url}/api/kernels/{kernel['id']}", headers=headers, method="DELETE"), timeout=60).close()
+        urlopen(
+            Request(f"{server.url}/api/kernels/{kernel['id']}", headers=headers, method="DELETE"), timeout=60
+        ).close()
 
 
 class Notebook:
@@ -132,13 +160,17 @@ class Notebook:
         self.page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
         self.page.locator('li[data-command="runmenu:run-all"]').click()
         self.lab.wait_for(state="visible", timeout=LONG)
-        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")  # JupyterLab takes the focus when the last cell is done
+        prompts = self.page.locator(
+            ".jp-CodeCell .jp-InputPrompt"
+        )  # JupyterLab takes the focus when the last cell is done
         self.until(lambda: all(re.search(r"\d", text) for text in prompts.all_inner_texts()))
         self.lab.scroll_into_view_if_needed()
 
     def button(self, text):
         """A button of the lab by its text."""
-        return self.lab.locator("button", has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))  # whose name begins with an icon
+        return self.lab.locator(
+            "button", has_text=re.compile(rf"^\s*{re.escape(text)}\s*$")
+        )  # whose name begins with an icon
 
     def picture(self, name):
         """The bytes of the lab's picture of this name."""
@@ -156,6 +188,7 @@ class Notebook:
 
     def changed(self, name, before, seconds=60):
         """Wait until the picture is another one; return it."""
+
         def other():
             now = self.picture(name)
             return now != before and now
@@ -201,7 +234,11 @@ def open_notebook(browser, server, request):
     contexts, opened = [], []
 
     def open_it(name, *sources):
-        notebook = sources[0] if hasattr(sources[0], "cells") else new_notebook(cells=[new_code_cell(each) for each in sources])
+        notebook = (
+            sources[0]
+            if hasattr(sources[0], "cells")
+            else new_notebook(cells=[new_code_cell(each) for each in sources])
+        )
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, server.folder / f"{name}.ipynb")
         context = browser.new_context(viewport=PROJECTOR)

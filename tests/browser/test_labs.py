@@ -134,7 +134,9 @@ def test_region_lab(open_notebook):
 
 
 def test_fine_tune_lab(open_notebook):
-    notebook = open_notebook("fine_tune", IMPORTS, NET, 'widgets.FineTuneLab(root="../data", net=net, images=2, epochs=4)')
+    notebook = open_notebook(
+        "fine_tune", IMPORTS, NET, 'widgets.FineTuneLab(root="../data", net=net, images=2, epochs=4)'
+    )
     notebook.run()
     assert fits(notebook.lab)
     notebook.button("Start").click()
@@ -150,8 +152,11 @@ def lab_notebooks():
     """Copies of the course's notebooks: the imports, the knobs, and the cells of labs, without outputs."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        kept = [cell for number, cell in enumerate(code) if number == 0 or "parameters" in cell.metadata.get("tags", [])
-                or LAB_CALL.search(cell.source)]  # fmt: skip
+        kept = [
+            cell
+            for number, cell in enumerate(code)
+            if number == 0 or "parameters" in cell.metadata.get("tags", []) or LAB_CALL.search(cell.source)
+        ]
         if any(LAB_CALL.search(cell.source) for cell in kept):
             for cell in kept:
                 cell.outputs, cell.execution_count = [], None

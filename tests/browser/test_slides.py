@@ -5,8 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import decks
-import pages
+from tools.site import decks, pages
 
 NOTEBOOKS = sorted((Path(pages.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
 WAIT = 120_000  # milliseconds, on a busy computer
@@ -61,7 +60,9 @@ def page(browser):
     page = context.new_page()
     page.set_default_timeout(WAIT)
     page.asked, page.said = [], []
-    page.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or page.asked.append(request.url))
+    page.on(
+        "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or page.asked.append(request.url)
+    )
     page.on("console", lambda message: message.type in ("error", "warning") and page.said.append(message.text))
     page.on("pageerror", lambda error: page.said.append(str(error)))
     yield page
@@ -104,7 +105,12 @@ def test_keys_turn_the_slides(page, folder):
         return page.evaluate("Object.values(Reveal.getIndices()).slice(0, 2)")
 
     assert [place_after(key) for key in ("Space", "ArrowUp", "ArrowRight", "ArrowDown", "ArrowLeft")] == [
-        [0, 1], [0, 0], [1, 0], [1, 1], [0, 0]]
+        [0, 1],
+        [0, 0],
+        [1, 0],
+        [1, 1],
+        [0, 0],
+    ]
     assert place_after("End")[0] == page.evaluate("Reveal.getHorizontalSlides().length") - 1
     assert place_after("Home") == [0, 0]
     page.keyboard.press("o")

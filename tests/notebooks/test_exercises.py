@@ -1,13 +1,12 @@
 """Exercise sheets: the blank ones come from the solved ones, and their checks tell right from not yet written."""
 
 import re
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-import exercises
+from tools.site import exercises
 
 SOLVED = sorted(exercises.SOLUTIONS.glob("*.ipynb"))
 
@@ -22,8 +21,16 @@ def checks(sheet):
 
 def test_there_are_twenty_to_thirty_in_every_chapter():
     counts = {path.stem: len(checks(sheet_of(path))) for path in SOLVED}
-    chapters = {path.stem for path in exercises.SOLUTIONS.parent.glob("[0-9]*.ipynb") if "## Exercises" in path.read_text("utf-8")}
-    assert counts.keys() == chapters and all(3 <= count <= 5 for count in counts.values()) and 20 <= sum(counts.values()) <= 30
+    chapters = {
+        path.stem
+        for path in exercises.SOLUTIONS.parent.glob("[0-9]*.ipynb")
+        if "## Exercises" in path.read_text("utf-8")
+    }
+    assert (
+        counts.keys() == chapters
+        and all(3 <= count <= 5 for count in counts.values())
+        and 20 <= sum(counts.values()) <= 30
+    )
 
 
 @pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
@@ -38,7 +45,9 @@ def test_the_blank_sheet_is_the_solved_one_without_its_solutions(path):
 def test_each_exercise_has_a_text_hints_a_stub_and_a_check(path):
     cells = sheet_of(path).cells
     titles = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and re.match(r"## \d+\. ", cell.source)]
-    assert [int(re.match(r"## (\d+)", cells[i].source)[1]) for i in titles] == list(range(1, len(checks(sheet_of(path))) + 1))
+    assert [int(re.match(r"## (\d+)", cells[i].source)[1]) for i in titles] == list(
+        range(1, len(checks(sheet_of(path))) + 1)
+    )
     for begin, end in zip(titles, [*titles[1:], len(cells)]):
         assert 1 <= cells[begin].source.count("<summary>Hint") <= 3
         *_, stub, check = cells[begin:end]

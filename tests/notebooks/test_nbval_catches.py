@@ -16,12 +16,17 @@ def nbval(notebook, folder):
     nbformat.write(notebook, folder / "tiny.ipynb")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-sanitize-with", SANITIZE, "."],
-        cwd=folder, capture_output=True, text=True, timeout=120)
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 @pytest.fixture
 def notebook():
     """Two cells with the outputs they will give again, but for an address."""
+
     def cell(source, text, count):
         output = new_output("execute_result", data={"text/plain": text}, execution_count=count)
         return new_code_cell(source, execution_count=count, outputs=[output])

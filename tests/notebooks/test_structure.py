@@ -8,15 +8,22 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-import decks
-import pages
+from tools.site import decks, pages
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 
 # "raises-exception" is the one tag for a wanted error that nbval and nbclient both know.
 # "nbval-skip" is not here: a cell that is not run on its own proves nothing.
-KNOWN_TAGS = {"parameters", "nbval-ignore-output", "nbval-check-output", "raises-exception", "hide-input", "exercise",
-              "solution", "lab"}
+KNOWN_TAGS = {
+    "parameters",
+    "nbval-ignore-output",
+    "nbval-check-output",
+    "raises-exception",
+    "hide-input",
+    "exercise",
+    "solution",
+    "lab",
+}
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CODE_CELLS = range(15, 26)  # besides exercises, solutions and labs
 MEDIAN_LINES, MAX_LINES = 5, 20  # of a code cell, blank lines left out
@@ -42,13 +49,13 @@ def problems_of_notebook(notebook):
     first = notebook.cells[0] if notebook.cells else new_markdown_cell()
     size = len(nbformat.writes(notebook).encode())
     claims = {
-        "first cell is not a markdown cell with a heading '# '":
-            first.cell_type == "markdown" and first.source.startswith("# "),
+        "first cell is not a markdown cell with a heading '# '": first.cell_type == "markdown"
+        and first.source.startswith("# "),
         f"{len(counted)} code cells, not {CODE_CELLS[0]} to {CODE_CELLS[-1]}": len(counted) in CODE_CELLS,
-        f"half of the code cells have more than {MEDIAN_LINES} lines":
-            median(map(n_lines, code or [first])) <= MEDIAN_LINES,
-        "code cells were not run once each from top to bottom":
-            [cell.execution_count for cell in code] == list(range(1, len(code) + 1)),
+        f"half of the code cells have more than {MEDIAN_LINES} lines": median(map(n_lines, code or [first]))
+        <= MEDIAN_LINES,
+        "code cells were not run once each from top to bottom": [cell.execution_count for cell in code]
+        == list(range(1, len(code) + 1)),
         "not exactly one cell is tagged 'parameters'": sum("parameters" in tags(cell) for cell in code) == 1,
         "widget state is stored in the metadata": "widgets" not in notebook.metadata,
         f"{size} bytes are more than {MAX_NOTEBOOK}": size <= MAX_NOTEBOOK,
@@ -110,6 +117,7 @@ def n_lines(cell):
 
 def good_notebook():
     """A notebook with no fault: title, prose, parameters, then the least number of code cells."""
+
     def slide(cell):
         return {**cell, "metadata": {"slideshow": {"slide_type": "slide"}, **cell.metadata}}
 

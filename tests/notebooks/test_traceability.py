@@ -27,6 +27,8 @@ def test_the_table_is_whole():
 def test_what_a_row_names_exists(source, places, tests):
     for place in places.split("; "):
         chapter, heading = place.split(": ", 1)
-        assert any(found.startswith(heading) for found in headings(chapter)), f"chapter {chapter} has no heading {heading!r}"
+        assert any(found.startswith(heading) for found in headings(chapter)), (
+            f"chapter {chapter} has no heading {heading!r}"
+        )
     for file, name in re.findall(r"`(test_\w+\.py)::(\w+)`", tests):
         assert f"def {name}(" in (ROOT / "tests" / file).read_text("utf-8"), f"{file} has no {name}"

@@ -1,0 +1,122 @@
+"""What a caller gives, checked; each error says what was expected and what came. The wording lives here."""
+
+import math
+from difflib import get_close_matches
+from numbers import Real
+from operator import index
+
+import torch
+
+MOST_LISTED = 100
+SLACK = 1e-4  # by which rounding may leave [0, 1]
+
+
+def unknown_name(kind, name, known):
+    """The ValueError to raise: what was asked for, the likeliest names meant, and all that there are.
+
+    >>> unknown_name("backbone", "vgg91", ["vgg16", "vgg19"]).args[0]
+    "unknown backbone 'vgg91': did you mean 'vgg19' or 'vgg16'? There are vgg16, vgg19"
+    """
+    close = get_close_matches(str(name), known, n=2)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    all_known = ", ".join(known) if len(known) <= MOST_LISTED else f"{len(known)} of them, such as {known[0]!r}"
+    return ValueError(f"unknown {kind} {name!r}: {hint}There are {all_known}")
+
+
+def choice(kind, value, known):
+    """The value, if it is one of the names known; else a ValueError."""
+    if value not in known:
+        raise unknown_name(kind, value, list(known))
+    return value
+
+
+def choices(**known_by_name):
+    """`choices(mix=(mix, MIXES), ...)`: `choice` of several arguments, in order."""
+    for kind, (value, known) in known_by_name.items():
+        choice(kind, value, known)
+
+
+def whole(name, value, least, most=math.inf):
+    """The value as an int: numpy's integers count, bools do not; else a ValueError."""
+    try:
+        if isinstance(value, bool) or not least <= index(value) <= most:
+            raise TypeError
+    except TypeError:
+        bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"expected {name} as an integer {bounds}, got {value!r}") from None
+    return index(value)
+
+
+def number(name, value, low=-math.inf, high=math.inf):
+    """The value, if it is a finite number within [low, high]; else a ValueError."""
+    if not isinstance(value, Real) or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"expected {name} as a number {interval(low, high)}, got {value!r}")
+    return value
+
+
+def number_range(name, ends, low=-math.inf, high=math.inf):
+    """(first, last) with low <= first <= last <= high; else a ValueError."""
+    numbers = isinstance(ends, (tuple, list)) and all(isinstance(end, Real) and math.isfinite(end) for end in ends)
+    if not numbers or len(ends) != 2 or not low <= ends[0] <= ends[1] <= high:
+        raise ValueError(f"expected {name} as (smallest, largest) {interval(low, high)}, got {ends!r}")
+    return tuple(ends)
+
+
+def interval(low, high):
+    """[low, high] in words."""
+    return f"in [{low}, {high}]" if math.isfinite(high) else f"of at least {low}" if math.isfinite(low) else "finite"
+
+
+def pixels(name, value):
+    """A positive integer as (n,), or (height, width) as it is; else a ValueError."""
+    is_pair = isinstance(value, (tuple, list))
+    sides = tuple(value) if is_pair else (value,)
+    if len(sides) != 1 + is_pair or not all(isinstance(s, int) and not isinstance(s, bool) and s > 0 for s in sides):
+        raise ValueError(f"expected {name} in pixels, a positive integer or (height, width), got {value!r}")
+    return sides
+
+
+def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
+    """A number or (B,) numbers -> (B,), all within [low, high]; else a TypeError or ValueError."""
+    try:
+        value = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"expected {name} as a number or a tensor of them, got {value!r}") from None
+    if value.shape not in ((), (batch,)) or (integer and value.is_floating_point()):
+        kind, got = "an integer" if integer else "a number", f"{tuple(value.shape)} {value.dtype}"
+        raise ValueError(f"expected {name} as {kind} or ({batch},) of them, got {got}")
+    wrong = [entry for entry in value.reshape(-1).tolist() if not (low <= entry <= high and math.isfinite(entry))]
+    if wrong:
+        raise ValueError(f"expected {name} {interval(low, high)}, got {', '.join(map(str, wrong[:3]))}")
+    return value.expand(batch)
+
+
+def batch(images, name="images", channels=3):
+    """Raise TypeError or ValueError unless `images` is float, (B, 3, H, W), not empty; its values are not looked at.
+
+    Args:
+        channels: how many, or None for any number of them.
+    """
+    shape = f"(B, {channels or 'C'}, H, W)"
+    if not isinstance(images, torch.Tensor):
+        raise TypeError(f"expected {name} as a tensor {shape}, got {type(images).__name__}: see read_image")
+    if images.ndim != 4 or (channels and images.shape[1] != channels) or 0 in images.shape:
+        raise ValueError(f"expected {name} of shape {shape}, got {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"expected {name} as float in [0, 1], got {images.dtype}: divide by its largest value")
+
+
+def image(images, name="image"):
+    """Raise TypeError or ValueError unless `images` is float, (B, 3, H, W), finite and in [0, 1]."""
+    batch(images, name)
+    if not images.isfinite().all():
+        raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
+    low, high = images.min().item(), images.max().item()
+    if low < -SLACK or high > 1 + SLACK:
+        raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
+
+
+def paired(images, name, count, partner):
+    """Raise ValueError unless there is one image, or one for each of `count` partners."""
+    if len(images) not in (1, count):
+        raise ValueError(f"expected one {name}, or one for each of {count} {partner}, got {len(images)}")

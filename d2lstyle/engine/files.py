@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+CHUNK = 1 << 16  # bytes read at once
+
+
+@contextmanager
+def replacing(path):
+    """`with replacing(path) as part:` gives a new file's path, whose file takes that of `path` at the end of the block.
+
+    A reader meets the old file or the new one, never a half; where the block raises, nothing is left. Several
+    processes may write the same file: the last one stays.
+
+    Args:
+        path: the file to write, in a folder that exists.
+    """
+    path = Path(path)
+    part = part_of(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def part_of(path):
+    """A hidden name beside `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+
+
+def write_whole(path, content):
+    """Write bytes, or text as UTF-8, with `replacing`."""
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def read_json_lines(path):
+    """What a file with a JSON object a line holds; nothing where there is no file. A line cut short is left out."""
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # the run was killed while it wrote
+            continue
+    return rows
+
+
+def append_json_line(path, row):
+    """Add a line to a file that `read_json_lines` reads."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(f"\n{json.dumps(row)}\n")  # the line before may have been cut short
+
+
+def file_digest(path, algorithm="sha256"):
+    """The digest of a file's content, in hexadecimal digits."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,12 @@
+"""The paper's claim, tested: do stylised copies, with and without classical augmentation, make a better classifier?
+
+A plan -> a pool of photos and copies -> runs of every arm at every seed -> differences with intervals, and a verdict.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    ["arms", "bootstrap", "contrasts", "plan", "pool", "runs"],
+    {"plan": ["Plan"], "command": ["QUICK"], "runs": ["pool_file", "run_experiment"]},
+)

@@ -1,0 +1,5 @@
+"""`python -m d2lstyle.experiment`."""
+
+from .command import app
+
+app()

@@ -1,0 +1,116 @@
+"""What came out of the experiment: accuracies, differences between arms, and the verdict, each with its interval."""
+
+import numpy as np
+
+from .arms import ARMS
+from .bootstrap import holm, paired_bootstrap, unpack_answers
+from .runs import key_of
+
+CONTRASTS = {  # name: {arm: its weight}
+    "D - B": {"D": 1, "B": -1},
+    "D - C": {"D": 1, "C": -1},
+    "D - G": {"D": 1, "G": -1},
+    "C - A": {"C": 1, "A": -1},
+    "F - A": {"F": 1, "A": -1},
+    "E - A": {"E": 1, "A": -1},
+    "H - A": {"H": 1, "A": -1},
+    "D - B - C + A": {"D": 1, "B": -1, "C": -1, "A": 1},
+}
+LEVEL = 0.95  # of all intervals; a claim needs a p of less than half of the rest
+SURE = 0.999  # of the interval that must hold chance: there are many of them, and none should fail for nothing
+
+
+def answers(record, model, arm, per_class, test):
+    """(seeds, images): 1 where a run was right, of one arm; seeds in order.
+
+    Raises:
+        ValueError: the record has no such run.
+    """
+    rows = [row for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)]
+    if not rows:
+        raise ValueError(f"the record has no run of arm {arm!r}, {model}, {per_class} a class")
+    rows = sorted(rows, key=lambda row: row["seed"])
+    return np.stack([unpack_answers(row["right"][test], record["tests"][test]) for row in rows])
+
+
+def accuracy(record, model, arm, per_class, test):
+    """`Contrast` of an arm with nothing: its accuracy and the interval over seeds and test images."""
+    return paired_bootstrap(answers(record, model, arm, per_class, test), level=LEVEL)
+
+
+def contrast(record, name, model, per_class, test):
+    """`Contrast`: the difference that `CONTRASTS` names, paired by seed and by image.
+
+    Raises:
+        ValueError: the record lacks one of the arms, or a seed of one.
+    """
+    seeds = {
+        arm: {row["seed"] for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)}
+        for arm in CONTRASTS[name]
+    }
+    if len(set(map(frozenset, seeds.values()))) > 1:
+        raise ValueError(f"expected the same seeds of each arm of {name}, got {seeds}")
+    parts = [weight * answers(record, model, arm, per_class, test) for arm, weight in CONTRASTS[name].items()]
+    return paired_bootstrap(sum(parts), level=LEVEL)
+
+
+def beats_each_alone(record, model, per_class):
+    """Whether style and classical augmentation together beat each of the two alone, on each test.
+
+    A claim takes both differences: D - B and D - C with intervals above zero, and the larger of their two p-values, after
+    Holm's correction over the tests, within the level.
+
+    Returns:
+        {test: (whether it does, the corrected p)}
+    """
+    pairs = {
+        test: [contrast(record, name, model, per_class, test) for name in ("D - B", "D - C")]
+        for test in record["tests"]
+    }
+    corrected = holm({test: max(each.p for each in pair) for test, pair in pairs.items()})
+    return {
+        test: (all(each.low > 0 for each in pair) and corrected[test] <= (1 - LEVEL) / 2, corrected[test])
+        for test, pair in pairs.items()
+    }
+
+
+def failed_checks(record):
+    """What must hold and does not, as sentences; an empty list is good. Of the runs that `sanity` adds."""
+    found, rows = [], {key_of(row): row for row in record["rows"]}
+    chance = 1 / len(record["classes"])
+    for (model, arm, n, seed), row in rows.items():
+        other = rows.get((model, "B", n, seed))
+        if arm == "D, p = 0" and other and row["right"] != other["right"]:
+            found.append(f"{model}, {n} a class: D with p = 0 answers other than B")
+    for model, n in sorted(
+        {(row["model"], row["per_class"]) for row in rows.values() if row["arm"] == "B, labels shuffled"}
+    ):
+        for test in record["tests"]:
+            interval = paired_bootstrap(answers(record, model, "B, labels shuffled", n, test), level=SURE)
+            if not interval.low <= chance <= interval.high:
+                found.append(f"{model}, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
+    return found
+
+
+def table(record):
+    """Accuracies, contrasts and verdicts of all models and numbers of photos, as text."""
+    groups = sorted({(row["model"], row["per_class"]) for row in record["rows"]})
+    return "\n\n".join("\n".join(_lines(record, *group)) for group in groups)
+
+
+def _lines(record, model, n):
+    arms = [arm for arm in ARMS if any(key_of(row)[:3] == (model, arm, n) for row in record["rows"])]
+    names = [name for name, parts in CONTRASTS.items() if set(parts) <= set(arms)]
+    yield _line(f"{model}, {n} photos a class", record["tests"])
+    for arm in arms:
+        cells = [accuracy(record, model, arm, n, test) for test in record["tests"]]
+        yield _line(f"{arm}  {ARMS[arm].title}", (f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells))
+    for name in names:
+        yield _line(name, (contrast(record, name, model, n, test) for test in record["tests"]))
+    if {"D - B", "D - C"} <= set(names):
+        found = beats_each_alone(record, model, n).values()
+        yield _line("D beats B and C", (f"{'yes' if beats else 'no'} (p = {p:.4f})" for beats, p in found))
+
+
+def _line(title, cells):
+    return (f"{title:32}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()

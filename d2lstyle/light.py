@@ -1,0 +1,106 @@
+"""Another light for each image: its colour temperature, and a window that is reflected (the CES'19 vending machine)."""
+
+import math
+from functools import partial
+
+import torch
+
+from .augment import LUMA, Transform, parts, uniform
+from .engine import checks
+
+PLANCK = 0.014388  # m K, the second radiation constant
+
+
+WAVELENGTHS = (612e-9, 549e-9, 465e-9)  # m, where the red, green and blue of sRGB lie
+
+
+NEUTRAL = 6500.0  # K
+
+
+@torch.no_grad()
+def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius=0.1, stretch=1.0, angle=0.0):
+    """Photograph the same scene in another light, and with a window reflected in it.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        temperature: of the light in kelvin, 1000 to 40000: 3000 a warm lamp, 6500 changes nothing, 10000 blue shade.
+        glare: strength of the reflection at its centre, 0 (none) to 1 (white).
+        x, y: its centre, in widths from the left and in heights from the top of the image; it may lie outside.
+        radius: of its short axis in shorter sides of the image, where it has fallen to exp(-1/2) = 61 %.
+        stretch: long axis over short axis, at least 1: a large one makes a streak.
+        angle: of the long axis in degrees, counter-clockwise from horizontal.
+            Each is a number or (B,).
+    Returns:
+        (B, 3, H, W) in [0, 1]
+    Raises:
+        ValueError: a parameter is outside its range or not finite, or there are not B of them.
+
+    Ours. The camera stays white-balanced for 6500 K, so each channel is scaled by Planck's black-body law at its
+    wavelength over the law at 6500 K; the power 1/2.2 takes that from light to pixel values, and the luma of white is
+    kept. The glare, a Gaussian g, is added like a second exposure: 1 - (1 - image)(1 - g).
+    """
+    checks.batch(images)
+    far = math.inf
+    given = (
+        ("temperature", temperature, 1000, 40000),
+        ("glare", glare, 0, 1),
+        ("x", x, -far, far),
+        ("y", y, -far, far),
+        ("radius", radius, 1e-6, far),
+        ("stretch", stretch, 1, far),
+        ("angle", angle, -far, far),
+    )
+    temperature, *glares = (checks.per_image(name, value, len(images), low, high) for name, value, low, high in given)
+    gains = _gains(temperature).to(images).view(-1, 3, 1, 1)
+    glares = torch.stack([each.to(images) for each in glares], dim=1)
+    shines = (glares[:, 0] > 0).tolist()
+    out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for part in parts(images, shines):
+        torch.mul(images[part], gains[part], out=out[part])
+        if shines[part.start]:
+            out[part].lerp_(images.new_ones(()), _gaussian(glares[part], *images.shape[2:]))
+        out[part].clamp_(0, 1)
+    return out
+
+
+def _gains(temperature):
+    """(B,) kelvin -> (B, 3) factors of pixel values that keep the luma of white."""
+    exponents = PLANCK / torch.tensor(WAVELENGTHS, dtype=torch.float64, device=temperature.device)
+    light = torch.expm1(exponents / NEUTRAL) / torch.expm1(exponents / temperature.double().view(-1, 1))
+    gains = light ** (1 / 2.2)
+    return gains / ((gains * gains.new_tensor(LUMA)).sum(1, keepdim=True) / sum(LUMA))
+
+
+def _gaussian(glares, height, width):
+    """(b, 6) parameters -> (b, 1, H, W): soft ellipses."""
+    strength, x, y, radius, stretch, angle = (each.view(-1, 1, 1, 1) for each in glares.unbind(1))
+    radius, angle = radius * min(height, width), angle.deg2rad()
+    right = torch.arange(width).to(glares).view(1, 1, 1, -1) + 0.5 - x * width
+    up = y * height - torch.arange(height).to(glares).view(1, 1, -1, 1) - 0.5
+    along = (right * angle.cos() + up * angle.sin()) / (radius * stretch)
+    across = (up * angle.cos() - right * angle.sin()) / radius
+    return along.square_().add_(across.square_()).mul_(-0.5).exp_().mul_(strength)
+
+
+class Lighting(Transform):
+    """Another colour of light for each image, and sometimes the reflection of a window. Ours: see `adjust_lighting`.
+
+    Args:
+        temperature: range in kelvin; 1 / temperature is drawn uniformly (in mired, whose steps look even).
+        glare: the strongest reflection, 0 to 1; the strength is drawn uniformly from 0 on.
+        p: the probability of a reflection. It lies anywhere in the image, in any direction, as a spot or a streak.
+    """
+
+    function = staticmethod(adjust_lighting)
+
+    def __init__(self, temperature=(3000, 10000), glare=0.5, p=0.5):
+        self.temperature = checks.number_range("temperature", temperature, 1000, 40000)
+        self.glare = checks.number("glare", glare, 0, 1)
+        self.p = checks.number("p", p, 0, 1)
+
+    def draw(self, images, generator=None):
+        """{"temperature", "glare", "x", "y", "radius", "stretch", "angle": (B,) each}"""
+        warm, cold = self.temperature
+        draw = partial(uniform, images, generator)
+        drawn = {"temperature": 1 / draw(1 / cold, 1 / warm), "glare": draw(0, self.glare) * (draw(0, 1) < self.p)}
+        return drawn | dict(x=draw(0, 1), y=draw(0, 1), radius=draw(0.03, 0.15), stretch=draw(1, 8), angle=draw(0, 180))

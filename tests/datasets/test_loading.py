@@ -1,0 +1,624 @@
+"""Data sets: the same items whatever the file system, sides kept apart, and one clear error for each thing amiss."""
+
+import io
+import os
+import pickle
+import sys
+import types
+import urllib.error
+import urllib.request
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+from torch.utils.data import DataLoader
+
+from d2lstyle import read_image, sample
+from d2lstyle.datasets import class_folders as folders
+from d2lstyle.datasets import loading as datasets
+from d2lstyle.datasets.loading import load_dataset
+
+SPLITS = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+def noise(seed, height=12, width=12):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def save(path, image, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def fill(folder, **counts):
+    """Class folders with so many distinct pictures each, coloured noise."""
+    for name, count in counts.items():
+        for i in range(count):
+            save(folder / name / f"{i:03d}.png", noise([*f"{folder.name}/{name}/{i}".encode()]))
+    return folder
+
+
+def fill_splits(folder, **counts):
+    for side in counts.pop("sides", SPLITS):
+        fill(folder / side, **counts or {"cat": 4, "dog": 3})
+    return folder
+
+
+def in_all(folder, **options):
+    """{split: the data set}."""
+    return {split: load_dataset(folder, split, size=8, **options) for split in SPLITS}
+
+
+def file_names(data):
+    return {file.name for file in data.files}
+
+
+# items
+
+
+def test_items_of_a_class_folder(tmp_path):
+    data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
+    assert repr(data) == "pets test: 7 images of 2 classes, 12 x 12"
+    assert (data.name, data.split, data.classes, data.size) == ("pets", "test", ["cat", "dog"], 12)
+    assert data.labels.tolist() == [0, 0, 0, 0, 1, 1, 1] and data.labels.dtype == torch.int64
+    assert len(data) == 7 and len(list(data)) == 7
+    for (image, label), file in zip(data, data.files):
+        assert image.shape == (3, 12, 12) and image.dtype == torch.float32 and type(label) is int
+        assert data.classes[label] == file.parent.name and file.parent.parent.name == "test"
+        assert torch.equal(image, read_image(file)[0])  # nothing lost at the file's own size
+
+
+def test_default_sizes(tmp_path):
+    assert load_dataset(fill_splits(tmp_path / "pets", cat=1), "test")[0][0].shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize("shape", [(8, 20), (20, 8), (9, 20), (1, 3000)])
+def test_the_middle_square_is_cut_out(tmp_path, shape):
+    height, width = shape
+    side, size = min(shape), 4
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[(height - side) // 2 :][:side, (width - side) // 2 :][:, :side] = 200  # this alone should be seen
+    save(tmp_path / "pets" / "test" / "cat" / "1.png", Image.fromarray(pixels))
+    save(tmp_path / "pets" / "train" / "cat" / "1.png", noise(0))
+    data = load_dataset(tmp_path / "pets", "test", size=size)
+    assert torch.equal(data[0][0], torch.full((3, 4, 4), 200 / 255))
+
+
+def test_shrinking_is_antialiased(tmp_path):
+    stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8)[None, :, None], (64, 32, 3)))
+    for side in ("train", "test"):
+        save(tmp_path / "pets" / side / "cat" / f"{side}.png", stripes)
+    with pytest.warns(UserWarning):
+        image, _ = load_dataset(tmp_path / "pets", "test", size=8)[0]
+    assert (image[:, :, 1:-1] - 0.5).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("cache", [1 << 30, 3 * 12 * 12 * 3, 0])
+def test_batches_subsets_and_singles_agree(tmp_path, monkeypatch, cache):
+    """With all, three or none of the images in memory."""
+    monkeypatch.setattr(datasets, "CACHE_BYTES", cache)
+    data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
+    for indices in ([2, 0, 2, -1], torch.tensor([6, 1]), np.array([5], np.uint8), range(7), []):
+        images, labels = data.batch(indices)
+        assert (
+            images.shape == (len(indices), 3, 12, 12) and images.dtype == torch.float32 and labels.dtype == torch.int64
+        )
+        for image, label, i in zip(images, labels, indices):
+            assert torch.equal(image, data[i][0]) and label == data[i][1] == data.labels[i]
+            assert torch.equal(image, read_image(data.files[i])[0])
+        part = data.subset(indices)
+        assert torch.equal(part.batch(range(len(part)))[0], images) and part.files == [data.files[i] for i in indices]
+        assert part.classes == data.classes and part._store is data._store
+    again = data.subset([5, 3, 1]).subset([-1, 0])
+    assert again.files == [data.files[1], data.files[5]] and torch.equal(again[1][0], data[5][0])
+
+
+def test_a_data_loader_takes_it_and_a_worker_can(tmp_path):
+    data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
+    images, labels = next(iter(DataLoader(data, batch_size=7)))
+    assert torch.equal(images, data.batch(range(7))[0]) and torch.equal(labels, data.labels)
+    assert torch.equal(pickle.loads(pickle.dumps(data))[3][0], data[3][0])
+
+
+def test_files_are_decoded_once(tmp_path, monkeypatch):
+    data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
+    monkeypatch.setattr(folders, "read_image", None)
+    assert len([data[i] for i in range(7)]) == 7 and len(data.subset([1]).batch([0])[0]) == 1
+
+
+@pytest.mark.parametrize(
+    "indices, error",
+    [
+        ([7], IndexError),
+        ([-8], IndexError),
+        ([0.5], TypeError),
+        ([True], TypeError),
+        (3, TypeError),
+        ([[1]], TypeError),
+    ],
+)
+def test_wrong_indices(tmp_path, indices, error):
+    data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=8)
+    for method in (data.batch, data.subset):
+        with pytest.raises(error, match="expected indices"):
+            method(indices)
+    with pytest.raises(IndexError):
+        data[7]
+    with pytest.raises(TypeError):
+        data[0:2]
+
+
+def test_every_kind_of_image_counts(tmp_path):
+    for i, ending in enumerate(("jpg", "JPEG", "png", "webp", "bmp", "gif", "tif", "TIFF")):
+        save(tmp_path / "pets" / "train" / "cat" / f"{i}.{ending}", noise(i))
+    for name in (".DS_Store", "._0.jpg", "Thumbs.db", "desktop.ini", "notes.txt", "labels.csv", "README", ".hidden/x"):
+        path = tmp_path / "pets" / "train" / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"no image")
+    for name in (".git", "__MACOSX", "train/.cache", "train/__pycache__"):
+        (tmp_path / "pets" / name).mkdir()
+    fill_splits(tmp_path / "pets", cat=1, sides=["valid"])
+    assert len(load_dataset(tmp_path / "pets", size=8)) == 8
+
+
+def test_progress_is_reported(tmp_path):
+    calls = []
+    load_dataset(fill_splits(tmp_path / "pets"), "test", size=8, callback=lambda *call: calls.append(call))
+    assert calls == [(i, 7) for i in range(1, 8)]
+
+
+def test_a_callback_may_stop_it(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_dataset(fill_splits(tmp_path / "pets"), "test", size=8, callback=stop)
+
+
+# a draw of a few images
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fewer_per_class_are_among_more(tmp_path, seed):
+    folder = fill_splits(tmp_path / "pets", cat=9, dog=12)
+    drawn = {k: load_dataset(folder, "train", size=8, per_class=k, seed=seed) for k in (1, 2, 5, 9)}
+    for k, data in drawn.items():
+        assert Counter(data.labels.tolist()) == {0: k, 1: k}
+        assert data.files == load_dataset(folder, "train", size=8, per_class=k, seed=seed).files
+        assert all(
+            torch.equal(image, datasets._Store([file], 8, None)[torch.tensor([0])][0] / 255)
+            for (image, _), file in zip(data, data.files)
+        )
+    assert set(drawn[1].files) < set(drawn[2].files) < set(drawn[5].files) < set(drawn[9].files)
+
+
+def test_another_seed_draws_others_from_the_same_side(tmp_path):
+    folder = fill(tmp_path / "pets", cat=30, dog=30)
+    train = load_dataset(folder, size=8)
+    draws = [load_dataset(folder, size=8, per_class=5, seed=seed) for seed in range(4)]
+    assert len({tuple(data.files) for data in draws}) == 4
+    assert all(set(data.files) < set(train.files) for data in draws)  # so none can lie in validation or test
+
+
+# vending
+
+
+@pytest.fixture
+def vending(monkeypatch):
+    """A stand-in for the generator: two goods, 96 pixels."""
+    module = types.ModuleType("d2lstyle.samples.vending")
+    module.DOMAINS = ("studio", "showroom", "new_packaging")
+
+    def generate(root, domain, split, *, callback=None):
+        folder = Path(root) / "vending" / domain / split
+        for i, name in enumerate(("apple", "cola")):
+            save(folder / name / "0.png", noise([i, *split.encode()], 96, 96))
+        return folder
+
+    module.generate = generate
+    monkeypatch.setitem(sys.modules, "d2lstyle.samples.vending", module)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("domain", ["studio", "showroom"])
+def test_vending(vending, tmp_path, split, domain):
+    data = load_dataset("vending", split, domain=domain, root=tmp_path)
+    assert repr(data) == f"vending/{domain} {split}: 2 images of 2 classes, 96 x 96"
+    assert [file.parent.parent for file in data.files] == [tmp_path / "vending" / domain / split] * 2
+    assert load_dataset("vending", split, domain=domain, root=tmp_path, size=24)[0][0].shape == (3, 24, 24)
+
+
+# hotdog
+
+
+@pytest.fixture
+def hotdog_zip(tmp_path, monkeypatch):
+    """The published archive in small, whose digest is then the known one."""
+    fill_splits(tmp_path / "made" / "hotdog", sides=["train", "test"], **{"hotdog": 5, "not-hotdog": 5})
+    path = tmp_path / "hotdog.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for member in sorted((tmp_path / "made").rglob("*.png")):
+            file.write(member, member.relative_to(tmp_path / "made"))
+    monkeypatch.setattr(datasets, "_HOTDOG_SHA1", datasets.file_digest(path, "sha1"))
+    return path
+
+
+def test_hotdog_from_an_archive_given_by_hand(hotdog_zip, tmp_path):
+    root = tmp_path / "data"
+    root.mkdir()
+    os.rename(hotdog_zip, root / "hotdog.zip")
+    sets = {split: load_dataset("hotdog", split, root=root) for split in SPLITS}
+    assert repr(sets["test"]) == "hotdog test: 10 images of 2 classes, 224 x 224"
+    assert len(sets["train"]) + len(sets["validation"]) == 10
+    assert not set(sets["train"].files) & set(sets["validation"].files)
+    (root / "hotdog.zip").unlink()
+    assert len(load_dataset("hotdog", "test", root=root, size=8)) == 10  # the folder is enough
+
+
+def test_hotdog_is_downloaded(hotdog_zip, tmp_path, monkeypatch):
+    data, asked = hotdog_zip.read_bytes(), []
+
+    class Response(io.BytesIO):
+        status, headers = 200, {"Content-Length": str(len(data))}
+
+    def urlopen(request, timeout):
+        asked.append((request.full_url, timeout > 0))
+        return Response(data)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    calls = []
+    assert (
+        len(load_dataset("hotdog", "test", root=tmp_path / "data", size=8, callback=lambda *c: calls.append(c))) == 10
+    )
+    assert asked == [(datasets._HOTDOG_URL, True)] and calls[0][1] == len(data) and calls[-1] == (10, 10)
+    assert sorted(os.listdir(tmp_path / "data")) == ["hotdog", "hotdog.zip"]
+
+
+def test_a_wrong_archive_given_by_hand_is_refused_and_kept(tmp_path):
+    (tmp_path / "hotdog.zip").write_bytes(b"another")
+    with pytest.raises(ValueError, match="hotdog.zip is damaged or another file .*: remove it"):
+        load_dataset("hotdog", root=tmp_path)
+    assert (tmp_path / "hotdog.zip").exists()
+
+
+@pytest.mark.parametrize("name, file", [("hotdog", "hotdog.zip"), ("cifar10", "cifar-10-python.tar.gz")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("Name or service not known"),
+        TimeoutError("timed out"),
+        ConnectionResetError(),
+        OSError(101, "unreachable"),
+    ],
+)
+def test_offline_is_one_sentence(tmp_path, monkeypatch, name, file, error):
+    def urlopen(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    with pytest.raises(ConnectionError) as caught:
+        load_dataset(name, root=tmp_path / "data")
+    text = str(caught.value)
+    assert f"put {file} from http" in text and f"into the folder {tmp_path / 'data'}" in text and "\n" not in text
+    assert "'vending', which is embedded and needs no download" in text and caught.value.__suppress_context__
+
+
+# cifar10
+
+
+@pytest.fixture
+def cifar10(monkeypatch):
+    """torchvision's class with 20 images of each of two classes."""
+
+    class CIFAR10:
+        url, filename, tgz_md5 = "http://host/cifar.tar.gz", "cifar.tar.gz", "0" * 32
+
+        def __init__(self, root, train=True, download=False):
+            assert not download
+            self.classes, self.targets = ["airplane", "bird"], [0, 1] * 20
+            self.data = np.random.default_rng(train).integers(0, 256, (40, 32, 32, 3), np.uint8)
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", CIFAR10)
+    return CIFAR10
+
+
+@pytest.mark.parametrize("size", [32, 8])
+def test_cifar10(cifar10, tmp_path, size):
+    sets = {split: load_dataset("cifar10", split, root=tmp_path, size=size) for split in SPLITS}
+    assert repr(sets["train"]) == f"cifar10 train: 36 images of 2 classes, {size} x {size}"
+    assert Counter(sets["validation"].labels.tolist()) == {0: 2, 1: 2} and len(sets["test"]) == 40
+    assert not set(sets["train"].files) & set(sets["validation"].files)
+    for split, data in sets.items():
+        source = cifar10(None, train=split != "test")
+        for (image, label), file in zip(data, data.files):
+            pixels = torch.from_numpy(source.data[int(file.name)]).permute(2, 0, 1)
+            assert label == source.targets[int(file.name)]
+            assert (
+                torch.equal(image, pixels / 255)
+                if size == 32
+                else (image.mean() - pixels.float().mean() / 255).abs() < 0.02
+            )
+
+
+def test_cifar10_draws_few(cifar10, tmp_path):
+    data = load_dataset("cifar10", root=tmp_path, per_class=3)
+    everything = load_dataset("cifar10", root=tmp_path)
+    where = [everything.files.index(file) for file in data.files]
+    assert torch.equal(data.batch(range(6))[0], everything.batch(where)[0]) and data.labels.bincount().tolist() == [
+        3,
+        3,
+    ]
+
+
+# splits
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "valid", "Val"])
+def test_a_validation_folder_by_any_name(tmp_path, name):
+    folder = fill_splits(tmp_path / "pets", sides=["train", "test", name])
+    sets = in_all(folder)
+    assert [len(data) for data in sets.values()] == [7, 7, 7]
+    assert {file.parent.parent.name for file in sets["validation"].files} == {name}
+
+
+@pytest.mark.parametrize("given", [None, ["train", "test"], ["train"]])
+def test_automatic_splits_hold_every_image_once(tmp_path, given):
+    folder = (
+        fill_splits(tmp_path / "pets", cat=20, dog=40, sides=given)
+        if given
+        else fill(tmp_path / "pets", cat=20, dog=40)
+    )
+    sets = {
+        split: load_dataset(folder, split, size=8)
+        for split in SPLITS
+        if given is None or split in given or split == "validation"
+    }
+    counts = {split: data.labels.bincount().tolist() for split, data in sets.items()}
+    assert counts["train"] == ([14, 28] if given is None else [17, 34])
+    assert counts["validation"] == ([3, 6])
+    assert counts.get("test", [20, 40]) == ([3, 6] if given is None else [20, 40])
+    files = [file for data in sets.values() for file in data.files]
+    assert len(files) == len(set(files)) == (60 if given is None else 60 * len(given))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    assert load_dataset(fill(tmp_path / "vehicles", bus=3, train=3), size=8).classes == ["bus", "train"]
+
+
+def test_splits_do_not_depend_on_the_order_of_listing(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pets", cat=12, dog=12)
+    expected = {split: data.files for split, data in in_all(folder).items()}
+    monkeypatch.setattr(
+        Path,
+        "iterdir",
+        lambda self, names=os.listdir: iter(
+            [self / n for n in sorted(names(self), key=lambda n: n[::-1], reverse=True)]
+        ),
+    )
+    assert {split: data.files for split, data in in_all(folder).items()} == expected
+
+
+def test_split_seeds(tmp_path):
+    folder = fill(tmp_path / "pets", cat=12, dog=12)
+    assert len({tuple(load_dataset(folder, "test", size=8, split_seed=seed).files) for seed in range(5)}) > 1
+    assert len({tuple(load_dataset(folder, "test", size=8, seed=seed).files) for seed in range(5)}) == 1
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """12 distinct crops of photos in two classes, each with five near-duplicates and one exact copy."""
+    folder = tmp_path_factory.mktemp("copies")
+    for k, name in enumerate(("coffee", "chelsea", "astronaut", "hopper", "flower", "brick")):
+        photo = (sample(name)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        for corner in range(2):
+            picture = Image.fromarray(photo[corner * 130 :, corner * 130 :][:130, :130])
+            place = folder / ("odd" if k % 2 else "even")
+            save(place / f"{name}{corner}-png.png", picture)
+            save(place / f"{name}{corner}-copy.png", picture)
+            save(place / f"{name}{corner}-jpeg.jpg", picture, quality=60)
+            save(place / f"{name}{corner}-half.png", picture.resize((65, 65), Image.Resampling.BICUBIC))
+            save(place / f"{name}{corner}-mirrored.jpg", picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), quality=80)
+            save(place / f"{name}{corner}-brighter.png", ImageEnhance.Brightness(picture).enhance(1.08))
+    return folder
+
+
+@pytest.mark.parametrize("given_train", [False, True])
+def test_near_duplicates_stay_on_one_side_whatever_the_seed(copies, tmp_path, given_train):
+    folder, splits = copies, SPLITS
+    if given_train:
+        folder, splits = tmp_path, SPLITS[:2]
+        (folder / "train").symlink_to(copies)
+    arrangements = set()
+    for seed in range(12):
+        kinds = [
+            {f.name.partition("-")[0] for f in load_dataset(folder, s, size=4, split_seed=seed).files} for s in splits
+        ]
+        assert sum(map(len, kinds)) == len(set.union(*kinds)) == 12  # no kind on two sides, none lost
+        arrangements.add(tuple(map(frozenset, kinds)))
+    assert len(arrangements) > 3
+
+
+def test_equal_files_on_two_given_sides_are_warned_of(tmp_path):
+    folder = fill_splits(tmp_path / "pets", sides=["train", "test"])
+    for i in range(2):
+        (folder / "test" / "dog" / f"again{i}.png").write_bytes((folder / "train" / "cat" / f"00{i}.png").read_bytes())
+    with pytest.warns(
+        UserWarning, match=r"^2 files of test are in train too, such as \S*again0.png and \S*cat.000.png: remove"
+    ) as caught:
+        data = load_dataset(folder, "test", size=8)
+    assert len(data) == 9 and caught[0].filename == __file__  # nothing taken away; the warning points here
+    with pytest.warns(UserWarning, match="2 files of test are in train"):
+        load_dataset(folder, "validation", size=8)
+
+
+def test_no_warning_without_cause(tmp_path):
+    folder = fill_splits(tmp_path / "pets")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_all(folder)
+
+
+# refusals
+
+
+def broken(folder):
+    fill_splits(folder)
+    (folder / "test" / "cat" / "empty.png").touch()
+    (folder / "test" / "cat" / "text.jpg").write_text("no image")
+    (folder / "test" / "dog" / "photo.heic").write_bytes(b"1")
+    (folder / "test" / "dog" / "link.png").symlink_to("nowhere")
+    return folder
+
+
+def all_broken(folder):
+    fill_splits(folder, cat=1)
+    for i in range(12):
+        (folder / "test" / "cat" / f"b{i:02d}.png").touch()
+    return folder
+
+
+def emptied(folder, place):
+    for file in (folder / place).iterdir():
+        file.unlink()
+    return folder
+
+
+def alike(folder):
+    for i in range(4):
+        save(folder / "cat" / f"{i}.png", noise(0))
+    return fill(folder, dog=4)
+
+
+def photos_in(folder, *places):
+    for i, place in enumerate(places):
+        save(folder / place, noise(i))
+    return folder
+
+
+# name: (call with an empty folder's path, text)
+REFUSED = {
+    "an unknown name": (
+        lambda new: load_dataset("hotdgo"),
+        "unknown dataset 'hotdgo': did you mean 'hotdog'. There are vending, hotdog, cifar10, or the path of a class folder",
+    ),
+    "a missing folder": (lambda new: load_dataset(new / "no"), "unknown dataset .*no': .* path of a class folder"),
+    "no name": (lambda new: load_dataset(""), "unknown dataset ''"),
+    "a number": (lambda new: load_dataset(3), "unknown dataset '3'"),
+    "an unknown split": (lambda new: load_dataset("vending", "val"), "unknown split 'val': .* train, validation, test"),
+    "an unknown domain": (
+        lambda new: load_dataset("vending", domain="shop", root=new),
+        "unknown domain 'shop': .* studio, showroom, new_packaging",
+    ),
+    "a domain of another set": (
+        lambda new: load_dataset("hotdog", domain="showroom"),
+        "only vending has domains, got domain='showroom' for 'hotdog'",
+    ),
+    "an empty folder": (
+        lambda new: load_dataset(photos_in(new)),
+        "has no class folders: expected one folder with images for each class",
+    ),
+    "no class folders": (lambda new: load_dataset(photos_in(new, "1.jpg", "2.jpg")), "has no class folders"),
+    "no class folders in train": (
+        lambda new: load_dataset(photos_in(new, "train/1.jpg", "test/2.jpg")),
+        "train has no class folders",
+    ),
+    "no train": (
+        lambda new: load_dataset(fill_splits(new, sides=["test"]), "test"),
+        "has no folder 'train' beside test: add it",
+    ),
+    "no test": (
+        lambda new: load_dataset(fill_splits(new, sides=["train", "val"]), "test"),
+        "has no folder 'test' beside train, val: add it",
+    ),
+    "two validations": (
+        lambda new: load_dataset(fill_splits(new, sides=["train", "val", "valid"])),
+        "two folders for validation, val and valid: keep one",
+    ),
+    "an empty class": (
+        lambda new: load_dataset(emptied(fill_splits(new), "train/cat")),
+        "class 'cat' has no images in .*train: add some, or remove",
+    ),
+    "a class without test images": (
+        lambda new: load_dataset(fill(fill_splits(new) / "train", eel=3).parent, "test"),
+        "class 'eel' of train has no images in .*: add some",
+    ),
+    "a class unknown to train": (
+        lambda new: load_dataset(fill(fill_splits(new) / "test", eel=3).parent),
+        "class 'eel' in .*test is unknown to train, which has cat, dog",
+    ),
+    "two images to split": (
+        lambda new: load_dataset(fill(new, cat=2, dog=9)),
+        "class 'cat' has 2 images in .*: an automatic split needs at least 3; add some, or make",
+    ),
+    "two images to split in two": (
+        lambda new: load_dataset(fill_splits(new, cat=2, sides=["train", "test"])),
+        "class 'cat' has 2 images in .*train: an automatic",
+    ),
+    "nothing but copies to split": (
+        lambda new: load_dataset(alike(new)),
+        "class 'cat' has images of 1 kinds that are not near-duplicates, .* needs 3",
+    ),
+    "too many per class": (
+        lambda new: load_dataset(fill_splits(new), per_class=4),
+        "per_class of at most 3, the images of class 'dog', got 4",
+    ),
+    "none per class": (
+        lambda new: load_dataset("vending", per_class=0),
+        "expected per_class as an integer of at least 1, got 0",
+    ),
+    "half an image per class": (
+        lambda new: load_dataset("vending", per_class=0.5),
+        "expected per_class as an integer .* got 0.5",
+    ),
+    "true per class": (
+        lambda new: load_dataset("vending", per_class=True),
+        "expected per_class as an integer .* got True",
+    ),
+    "size zero": (lambda new: load_dataset("vending", size=0), "expected size as an integer of at least 1, got 0"),
+    "a size in words": (lambda new: load_dataset("vending", size="96"), "expected size as an integer .* got '96'"),
+    "a pair of sizes": (
+        lambda new: load_dataset("vending", size=(8, 8)),
+        r"expected size as an integer .* got \(8, 8\)",
+    ),
+    "a negative seed": (
+        lambda new: load_dataset("vending", seed=-1),
+        "expected seed as an integer of at least 0, got -1",
+    ),
+    "a split seed of none": (lambda new: load_dataset("vending", split_seed=None), "expected split_seed as an integer"),
+    "files that cannot be read": (
+        lambda new: load_dataset(broken(new), "test", size=8),
+        r"^4 of 11 files in \S*test cannot be read as images: cat.empty.png, cat.text.jpg, dog.link.png, dog.photo.heic; "
+        r"repair, convert or remove them \(the first: \S*empty.png is not an image",
+    ),
+    "many that cannot be read": (
+        lambda new: load_dataset(all_broken(new), "test", size=8),
+        "^12 of 13 files .*: b00.png.*, b09.png and 2 more; repair",
+    ),
+    "unreadable ones to split": (
+        lambda new: load_dataset(all_broken(new) / "test", "train", size=8),
+        "^12 of 13 files",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_whatever_is_amiss_is_one_sentence(vending, tmp_path, name):
+    call, text = REFUSED[name]
+    (tmp_path / "new").mkdir()
+    with pytest.raises(ValueError, match=text) as caught:
+        call(tmp_path / "new")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,122 @@
+"""Near-duplicates are found and stay on one side; distinct pictures are told apart."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from d2lstyle import read_image, sample
+from d2lstyle.datasets.splits import near_duplicate_groups, split_sides
+from d2lstyle.images import resize
+
+THREE = {"train": 0.7, "validation": 0.15, "test": 0.15}
+
+
+def jpeg(image, quality):
+    file = io.BytesIO()
+    Image.fromarray((image[0] * 255).round().byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return read_image(file)
+
+
+VARIANTS = {
+    "the same": lambda image: image,
+    "encoded again": lambda image: jpeg(image, 50),
+    "half as large": lambda image: jpeg(resize(image, image.shape[-1] // 2), 85),
+    "enlarged": lambda image: jpeg(resize(image, (230, 230)), 85),
+    "mirrored": lambda image: image.flip(3),
+    "brighter": lambda image: image * 0.93 + 0.05,
+    "darker": lambda image: image * 0.9,
+    "all of it": lambda image: jpeg(resize((image * 0.95 + 0.03).flip(3), 100), 60),
+}
+
+
+def thumb(image):
+    return F.interpolate(image, (16, 16), mode="area")[0]
+
+
+def crops(side=140):
+    """Distinct pictures: tiles of the photos that do not overlap; without the rocket's plain sky."""
+    found = []
+    for name in ("china", "flower", "coffee", "chelsea", "astronaut", "hopper", "galaxies", "brick", "grass", "gravel"):
+        image = sample(name)
+        for y in range(0, image.shape[2] - side + 1, side):
+            found += [image[..., y : y + side, x : x + side] for x in range(0, image.shape[3] - side + 1, side)]
+    return found
+
+
+CROPS = crops()
+STRUCTURED = [crop for crop in CROPS if crop.std() > 0.1 and crop.max() < 1.01][:40]
+
+
+def test_distinct_pictures_are_not_merged():
+    assert len(CROPS) > 90
+    assert len(set(near_duplicate_groups(torch.stack([thumb(crop) for crop in CROPS])))) == len(CROPS)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_near_duplicates_are_found(variant):
+    copies = [VARIANTS[variant](crop) for crop in STRUCTURED]
+    groups = near_duplicate_groups(torch.stack([thumb(image) for image in STRUCTURED + copies]))
+    n = len(STRUCTURED)
+    assert len(set(groups)) == n and (groups[:n] == groups[n:]).all()
+
+
+def test_featureless_pictures_are_told_apart_by_colour():
+    colours = torch.tensor([(r, g, b) for r in (0, 0.5, 1) for g in (0, 0.5, 1) for b in (0, 0.5, 1)])
+    flat = colours[:, :, None, None].expand(-1, 3, 16, 16)
+    noise = 0.002 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
+    groups = near_duplicate_groups(torch.cat([flat, (flat + noise).clamp(0, 1)]))
+    assert len(set(groups)) == 27 and (groups[:27] == groups[27:]).all()
+
+
+def test_groups_are_chains():
+    """a like b and b like c: one group, though a and c may differ."""
+    a = thumb(STRUCTURED[0]) * 0.6
+    groups = near_duplicate_groups(torch.stack([a, a + 0.08, a + 0.16, thumb(STRUCTURED[1])]))
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+
+
+def test_one_picture_is_one_group():
+    assert near_duplicate_groups(torch.zeros(1, 3, 16, 16)).tolist() == [0]
+
+
+def test_more_pictures_than_one_block_of_the_comparison():
+    thumbs = torch.rand(1100, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    thumbs[1090] = thumbs[3]
+    groups = near_duplicate_groups(thumbs)
+    assert groups[1090] == groups[3] and len(set(groups)) == 1099
+
+
+@pytest.mark.parametrize("n, expected", [(3, (1, 1, 1)), (5, (3, 1, 1)), (20, (14, 3, 3)), (100, (70, 15, 15))])
+def test_shares_of_each_class(n, expected):
+    labels = np.repeat([0, 1], n)
+    sides = split_sides(labels, np.arange(2 * n), THREE, 0, ["a", "b"])
+    for part in (sides[:n], sides[n:]):
+        assert tuple(Counter(part)[side] for side in THREE) == expected
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_stay_whole(seed):
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], 50)
+    groups = rng.integers(0, 20, 100) + 20 * labels
+    sides = np.array(split_sides(labels, groups, THREE, seed, ["a", "b"]))
+    assert all(len(set(sides[groups == group])) == 1 for group in groups)
+    for label in (0, 1):
+        assert np.mean(sides[labels == label] == "train") == pytest.approx(0.7, abs=0.1)
+        assert set(sides[labels == label]) == set(THREE)
+
+
+def test_a_seed_is_one_split():
+    labels, groups = np.zeros(30, int), np.arange(30)
+    splits = [split_sides(labels, groups, THREE, seed, ["a"]) for seed in (0, 0, 1)]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_too_few_groups_are_refused():
+    with pytest.raises(ValueError, match="class 'b' has images of 2 kinds .* needs 3"):
+        split_sides(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 3, 4]), THREE, 0, ["a", "b"])

@@ -1,0 +1,300 @@
+"""Intervals against scipy, records that survive, and the command that tests the paper's claim."""
+
+import json
+import re
+from dataclasses import asdict, replace
+
+import pytest
+from scipy import stats
+from test_contrasts import NEVER, WINS, checked, full_record, of_tests
+from test_pool import TINY, draw_folder
+from typer.testing import CliRunner
+
+from d2lstyle.experiment import command as experiment
+from d2lstyle.experiment.command import QUICK
+from d2lstyle.experiment.contrasts import accuracy, table
+from d2lstyle.experiment.plan import Plan
+from d2lstyle.results import gains_over, mean_interval, means_by, read_record, write_record
+
+
+def test_the_interval_is_students():
+    values = [0.81, 0.84, 0.79, 0.9, 0.86]
+    found = mean_interval(values)
+    low, high = stats.t.interval(0.95, 4, loc=sum(values) / 5, scale=stats.sem(values))
+    assert (found.mean, found.low, found.high, found.n) == pytest.approx((0.84, low, high, 5))
+    assert str(mean_interval([0.5, 0.5])) == "0.500 [0.500, 0.500]"
+
+
+def test_more_confidence_is_a_wider_interval():
+    wide, narrow = mean_interval([1, 2, 3], level=0.99), mean_interval([1, 2, 3], level=0.5)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+@pytest.mark.parametrize(
+    "values, level, words",
+    [
+        ([1], 0.95, "two finite numbers"),
+        ([1, float("nan")], 0.95, "finite"),
+        ([1, 2], 1, "level between"),
+        ([], 0.95, "two"),
+    ],
+)
+def test_what_has_no_interval(values, level, words):
+    with pytest.raises(ValueError, match=words):
+        mean_interval(values, level)
+
+
+ROWS = [
+    {"arm": arm, "seed": seed, "accuracy": value}
+    for arm, values in (("b", (0.5, 0.9)), ("a", (0.6, 1.0)))
+    for seed, value in enumerate(values)
+]
+
+
+def test_means_by_arm():
+    assert means_by(ROWS, "arm", "accuracy") == {"b": mean_interval([0.5, 0.9]), "a": mean_interval([0.6, 1.0])}
+
+
+def test_gains_are_differences_on_the_same_seed():
+    shuffled = [ROWS[i] for i in (3, 0, 2, 1)]
+    gains = gains_over(shuffled, "arm", "accuracy", "b")
+    assert list(gains) == ["a"] and gains["a"][:3] == pytest.approx(
+        (0.1, 0.1, 0.1)
+    )  # the arms overlap, the gain is sure
+
+
+def test_gains_need_a_partner():
+    with pytest.raises(ValueError, match="'a', 1"):
+        gains_over(ROWS[:-1], "arm", "accuracy", "b")
+    with pytest.raises(ValueError, match="'c'"):
+        gains_over(ROWS, "arm", "accuracy", "c")
+
+
+def test_a_record_comes_back(tmp_path):
+    rows = [{"seed": 0, "accuracy": 0.5}, {"seed": 1, "accuracy": 0.25}]
+    write_record(tmp_path / "results" / "a.json", rows, command="make it", machine="this one")
+    record = read_record(tmp_path / "results" / "a.json")
+    assert (
+        record["rows"] == rows and record["command"] == "make it" and record["machine"] == "this one" and record["date"]
+    )
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["a.json"]
+
+
+def test_what_is_no_record(tmp_path):
+    with pytest.raises(FileNotFoundError, match="RECORD = True"):
+        read_record(tmp_path / "none.json")
+    for content, words in (("{", "damaged"), (json.dumps([1]), "no record"), (json.dumps({"rows": []}), "no record")):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(ValueError, match=words):
+            read_record(tmp_path / "bad.json")
+
+
+# the command
+
+
+def command(*arguments):
+    """(exit status, standard output, standard error)"""
+    result = CliRunner(env={"COLUMNS": "120", "NO_COLOR": "1"}).invoke(
+        experiment.app, [str(word) for word in arguments]
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return draw_folder(tmp_path_factory.mktemp("command") / "photos")
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What `run_experiment` was asked for; it answers with a record of the test of contrasts."""
+    seen = {"found": full_record(arms="ABCD")}
+
+    def answer(plan, root, **options):
+        seen.update(plan=plan, root=root, **options)
+        return dict(seen["found"])
+
+    monkeypatch.setattr(experiment, "run_experiment", answer)
+    return seen
+
+
+def test_the_command_trains_prints_and_writes(photos, tmp_path, monkeypatch):
+    """Once from end to end, on tiny photos."""
+    tiny = replace(TINY, per_class=(4,), strengths=(0.3,), steps=(4, 1))
+    monkeypatch.setattr(experiment, "QUICK", tiny)
+    file = tmp_path / "new" / "record.json"
+    status, out, err = command(
+        "--data", photos, "--root", tmp_path, "--workers", 1, "--record", file, "--arm", "A", "--arm", "C"
+    )
+    assert status == 0 and "Traceback" not in err, err
+    record = read_record(file)
+    assert out == f"{table(record)}\n\nwritten to {file}\n"
+    lines = out.splitlines()
+    assert lines[0].split() == ["scratch,", "4", "photos", "a", "class", "test"]
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["A", "C", "C - A"]
+    assert [(row["arm"], row["seed"]) for row in record["rows"]] == [("A", 0), ("C", 0), ("A", 1), ("C", 1)]
+    assert (
+        record["tests"] == {"test": 10}
+        and record["classes"] == ["cat", "cup"]
+        and record["chosen"].keys() == {"styled", "recoloured"}
+    )
+    expected = json.loads(json.dumps(asdict(replace(tiny, data=str(photos), arms=("A", "C")))))
+    assert record["plan"] == expected and accuracy(record, "scratch", "A", 4, "test").mean == pytest.approx(
+        sum(row["test"] for row in record["rows"] if row["arm"] == "A") / 2
+    )
+    again = command("--data", photos, "--root", tmp_path, "--workers", 1, "--arm", "A", "--arm", "C")
+    assert (
+        again[:2] == (0, f"{table(record)}\n") and not (tmp_path / "results").exists()
+    )  # from the log, to the screen alone
+
+
+def test_without_options_it_is_the_quick_plan(calls):
+    status, out, _ = command()
+    assert status == 0 and out == f"{table(calls['found'])}\n" and calls["plan"] == QUICK
+    assert (str(calls["root"]), calls["workers"], calls["sanity"]) == ("data", None, False)
+    assert QUICK.seeds == 2 and QUICK.method == "fast" and callable(calls["callback"])
+
+
+def test_every_option_reaches_the_plan(calls):
+    command(
+        "--data",
+        "cifar10",
+        "--root",
+        "there",
+        "--seeds",
+        4,
+        "--per-class",
+        3,
+        "--per-class",
+        7,
+        "--model",
+        "scratch",
+        "--arm",
+        "A",
+        "--arm",
+        "G",
+        "--size",
+        40,
+        "--paint-size",
+        48,
+        "--p",
+        0.25,
+        "--method",
+        "optimise",
+        "--workers",
+        3,
+    )
+    assert calls["plan"] == replace(
+        QUICK,
+        data="cifar10",
+        seeds=4,
+        per_class=(3, 7),
+        models=("scratch",),
+        arms=("A", "G"),
+        size=40,
+        paint_size=48,
+        p=0.25,
+        method="optimise",
+    )
+    assert (str(calls["root"]), calls["workers"]) == ("there", 3)
+    assert calls["plan"].p == 0.25 and command("--p", 0)[0] == 0 and calls["plan"].p == 0  # zero is a number, too
+
+
+def test_the_full_plan_is_checked_and_kept(calls, tmp_path):
+    status, out, _ = command("--full", "--root", tmp_path)
+    assert status == 0 and calls["plan"] == Plan() and calls["sanity"] is True
+    file = tmp_path / "results" / experiment.FULL_RECORD
+    assert out.endswith(f"\nwritten to {file}\n")
+    record = read_record(file)
+    assert record["rows"] == calls["found"]["rows"] and record["command"].startswith("python -m d2lstyle.experiment")
+    assert record["plan"] == json.loads(json.dumps(asdict(Plan()))) and record["tests"] == calls["found"]["tests"]
+
+
+@pytest.mark.parametrize("change", [["--seeds", 3], ["--data", "cifar10"], ["--arm", "A"]])
+def test_another_plan_does_not_take_the_place_of_the_full_record(calls, tmp_path, change):
+    status, out, _ = command("--full", "--root", tmp_path, *change)
+    assert status == 0 and "written" not in out and not list(tmp_path.iterdir())
+    assert command("--full", "--root", tmp_path, *change, "--record", tmp_path / "mine.json")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+
+
+def test_checks_that_failed_are_said(calls):
+    calls["found"] = checked(d=("f1",))
+    status, out, _ = command("--full", "--seeds", 2)
+    assert status == 0 and out.splitlines()[-1] == "CHECK FAILED: scratch, 5 a class: D with p = 0 answers other than B"
+    calls["found"] = checked()
+    assert "CHECK" not in command("--full", "--seeds", 2)[1]
+
+
+def test_the_verdict_is_on_the_screen(calls):
+    calls["found"] = of_tests(near=(WINS, WINS), far=(NEVER, WINS))
+    assert command()[1].splitlines()[-1].split() == [
+        "D",
+        "beats",
+        "B",
+        "and",
+        "C",
+        "yes",
+        "(p",
+        "=",
+        "0.0002)",
+        "no",
+        "(p",
+        "=",
+        "1.0000)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--seeds", 1], "at least two seeds, for intervals, got 1"),
+        (["--seeds", 0], "two seeds"),
+        (["--p", 1.5], r"p in \[0, 1\], got 1.5"),
+        (["--arm", "Z"], "unknown arm 'Z'.*There are A, B"),
+        (["--model", "scrach"], "did you mean 'scratch'"),
+        (["--per-class", 0], "one photo a class"),
+        (["--data", "nowhere"], "unknown dataset 'nowhere'"),
+        (["--paint-size", 0], "size.* 0"),
+        (["--per-class", 9], "at most 6, the images of class 'cat', got 9"),
+        (["--size", -1], "size.*-1"),
+        (["--root", "file.txt"], "file.txt"),
+    ],
+)
+def test_bad_values_are_one_sentence(photos, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").write_text("a file")
+    monkeypatch.setattr(experiment, "QUICK", replace(TINY, data=None))
+    status, out, err = command("--data", photos, "--root", "here", "--workers", 1, *arguments)
+    (sentence,) = re.sub(r"\r.*\r", "", err).strip().splitlines()
+    assert status == 2 and out == "" and sentence.startswith("error: ") and re.search(words, sentence), err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "file.txt"]
+
+
+@pytest.mark.parametrize("arguments", [["--seeds", "two"], ["--p", "half"], ["--fast"], ["extra"]])
+def test_what_is_no_option_is_refused(arguments, calls):
+    status, out, err = command(*arguments)
+    assert status == 2 and out == "" and "Traceback" not in err and "plan" not in calls
+
+
+def test_help_names_every_option():
+    status, out, _ = command("--help")
+    options = [
+        "--full",
+        "--data",
+        "--root",
+        "--seeds",
+        "--per-class",
+        "--model",
+        "--arm",
+        "--size",
+        "--paint-size",
+        "--p",
+        "--method",
+        "--workers",
+        "--record",
+        "--help",
+    ]
+    assert status == 0 and all(re.search(rf"{option}\b", out) for option in options) and "stylised copies" in out

@@ -1,0 +1,739 @@
+"""The labs without a browser: sliders are set, buttons clicked, and what comes of it is waited for."""
+
+import base64
+import html
+import io
+import re
+import time
+from datetime import datetime
+from threading import Event
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbconvert import HTMLExporter
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
+
+import d2lstyle as ds
+from d2lstyle.labs import (
+    AugmentationLab,
+    FineTuneLab,
+    RegionLab,
+    StyleLab,
+    background,
+    fine_tune_lab,
+    lab,
+    region_lab,
+    run_controls,
+    style_lab,
+)
+from d2lstyle.labs.background import Task
+from d2lstyle.labs.lab import Lab
+from d2lstyle.labs.picture_picker import MOST_BYTES
+from d2lstyle.labs.run_controls import Pace, RunControls, Throttle
+from d2lstyle.training import Evaluation
+from tools.site import course
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+ENDLESS = 100_000  # steps
+
+
+def until(question, seconds=30):
+    """Wait until a question is answered with something true; return that."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answer := question():
+            return answer
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def said(shown):
+    """The sentence that a lab shows."""
+    return html.unescape(re.sub("<[^>]+>", "", shown.status.value))
+
+
+def seconds_to_stop(shown):
+    """Press Stop and wait for the threads; how long that took."""
+    began = time.monotonic()
+    shown.controls.stop_button.click()
+    assert shown.wait(20)
+    return time.monotonic() - began
+
+
+def png(image):
+    """One image as the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray((image[0].permute(1, 2, 0) * 255).round().byte().numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def upload(picker, name, content, size=None):
+    """Hand a file to a picker as the browser does."""
+    file = {
+        "name": name,
+        "type": "image/png",
+        "size": size or len(content),
+        "content": memoryview(content),
+        "last_modified": datetime(2024, 1, 1),
+    }
+    picker.upload.value = (file,)
+
+
+@pytest.fixture
+def closing():
+    """closing(lab) returns the lab; after the test it is closed, and its threads must end."""
+    shown = []
+
+    def keep(each):
+        shown.append(each)
+        return each
+
+    yield keep
+    for each in shown:
+        each.close()
+    assert all(each.wait(20) for each in shown)
+
+
+@pytest.fixture
+def make_style_lab(closing, net, photo, starry, mosaic, tmp_path):
+    """make_style_lab(**options): a lab of 32 x 48 pixels."""
+
+    def make(**options):
+        options = {
+            "photo": photo,
+            "paintings": (starry, mosaic),
+            "size": 48,
+            "steps": ENDLESS,
+            "save_to": str(tmp_path / "a.png"),
+            **options,
+        }
+        return closing(StyleLab(net=net, **options))
+
+    return make
+
+
+@pytest.fixture
+def small_vending(monkeypatch, tmp_path):
+    """Three classes of plain colours in place of the vending machine's goods."""
+    colors = {"apple": (0.9, 0.1, 0.1), "lime": (0.1, 0.8, 0.2), "plum": (0.3, 0.1, 0.7)}
+    dice = torch.Generator().manual_seed(0)
+    for split in ("train", "validation", "test"):
+        for name, color in colors.items():
+            folder = tmp_path / "goods" / split / name
+            folder.mkdir(parents=True)
+            for number in range(3):
+                image = torch.tensor(color).view(1, 3, 1, 1) + 0.1 * torch.randn(1, 3, 32, 32, generator=dice)
+                ds.write_image(image.clamp(0, 1), folder / f"{number}.png")
+
+    def load(name, split, *, domain="studio", root, size, per_class, seed, callback):
+        assert name == "vending"
+        return ds.load_dataset(
+            tmp_path / "goods", split, size=32, per_class=min(per_class, 3), seed=seed, callback=callback
+        )
+
+    monkeypatch.setattr(fine_tune_lab, "load_dataset", load)
+
+
+@pytest.fixture
+def make_lab(closing, make_style_lab, small_vending, net, photo, starry):
+    """make_lab("style"): one lab of each kind, small."""
+
+    def make(kind):
+        return {
+            "augmentation": lambda: closing(AugmentationLab(photo=photo, size=32)),
+            "style": make_style_lab,
+            "region": lambda: closing(RegionLab(photo=photo, paint=starry, size=48, steps=3, net=net)),
+            "fine_tune": lambda: closing(FineTuneLab(net=net, images=2, epochs=2)),
+        }[kind]()
+
+    return make
+
+
+KINDS = ["augmentation", "style", "region", "fine_tune"]
+
+
+# ---------------------------------------------------------------- what all labs share
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lab_is_a_widget_and_a_still_picture(make_lab, kind):
+    shown = make_lab(kind)
+    bundle = shown._repr_mimebundle_()
+    assert set(bundle) == {WIDGET, "image/jpeg", "text/plain"}
+    assert bundle["text/plain"] == f"{type(shown).__name__}: run this cell in JupyterLab to move the controls"
+    content = base64.b64decode(bundle["image/jpeg"])
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"), dtype=float)
+    assert len(content) <= 60_000 and pixels.shape[1] == 800 and pixels.std() > 25
+
+
+def test_paused_work_waits_and_goes_on():
+    done, gate = [], Event()
+
+    def work(checkpoint):
+        while len(done) < 5:
+            checkpoint()
+            done.append(1)
+            gate.wait(10)
+
+    ends = []
+    task = Task(work, ends.append)
+    task.thread.start()
+    until(lambda: done)
+    task.pause()
+    gate.set()
+    task.thread.join(0.3)
+    assert task.thread.is_alive() and len(done) == 1
+    task.resume()
+    task.thread.join(10)
+    assert len(done) == 5 and ends == [None]
+
+
+def test_paused_work_can_be_stopped():
+    ends = []
+    task = Task(lambda checkpoint: [checkpoint() for _ in iter(int, 1)], ends.append)
+    task.thread.start()
+    task.pause()
+    task.stop()
+    task.thread.join(10)
+    assert not task.thread.is_alive() and isinstance(ends[0], background.Stopped)
+    task.pause()  # too late: must not matter
+
+
+def test_work_waits_for_what_it_replaces():
+    shown, order, gate = Lab(), [], Event()
+    shown.run(lambda checkpoint: (gate.wait(10), order.append("first")))
+    shown.run(lambda checkpoint: order.append("second"))
+    gate.set()
+    assert shown.wait(10) and order == ["first", "second"]
+
+
+def test_of_many_works_in_a_row_only_the_last_is_done():
+    shown, order, gate = Lab(), [], Event()
+    shown.run(lambda checkpoint: gate.wait(10))
+    for number in range(20):
+        shown.run(lambda checkpoint, number=number: order.append(number))
+    gate.set()
+    assert shown.wait(10) and order == [19]
+
+
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (ValueError("expected <b>, got 3"), "expected <b>, got 3"),
+        (RuntimeError("out of memory"), "RuntimeError: out of memory"),
+        (KeyError("relu9"), "KeyError: 'relu9'"),
+        (OSError(28, "No space left"), "No space left"),
+        (MemoryError(), "MemoryError: "),
+    ],
+)
+def test_an_exception_in_the_background_becomes_a_sentence(error, sentence):
+    def work(checkpoint):
+        raise error
+
+    shown = Lab()
+    shown.controls = RunControls(shown, lambda: shown.controls.begin(work))
+    shown.controls.start_button.click()
+    assert shown.wait(10) and sentence in said(shown)
+    assert shown.error is error and shown.controls.state == "failed" and not shown.controls.start_button.disabled
+
+
+def test_an_exception_at_the_end_becomes_a_sentence():
+    shown = Lab()
+    shown.run(lambda checkpoint: None, ended=lambda error: 1 / 0)
+    assert shown.wait(10) and "division by zero" in said(shown)
+
+
+def test_an_exception_of_a_button_becomes_a_sentence():
+    shown = Lab()
+    shown.controls = RunControls(shown, lambda: [][0])
+    shown.controls.start_button.click()
+    assert "IndexError: list index out of range" in said(shown)
+
+
+def test_pace_leaves_pauses_out(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(run_controls.time, "monotonic", lambda: clock.now)
+    pace = Pace()
+    for begin, end in ((0, 1), (100, 101)):  # a pause of 99 s between
+        clock.now = begin
+        pace.begin()
+        clock.now = end
+        pace.end()
+    assert pace.seconds(10) == 10
+
+
+def test_throttle_lets_one_through(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(run_controls.time, "monotonic", lambda: clock.now)
+    due, answers = Throttle(1), []
+    for clock.now in (0, 0.5, 0.99, 1, 1.5, 2.5):
+        answers.append(due())
+    assert answers == [True, False, False, True, False, True]
+
+
+def test_closing_a_lab_ends_its_thread(make_style_lab):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: shown.history)
+    shown.close()
+    assert shown.wait(10)
+
+
+def test_a_cell_that_is_run_again_stops_its_old_lab(make_style_lab, monkeypatch):
+    shell = SimpleNamespace(parent_header={"metadata": {"cellId": "one"}})
+    monkeypatch.setattr(lab, "get_ipython", lambda: shell)
+    old, elsewhere = make_style_lab(), make_style_lab()
+    old._replace_in_cell()
+    old._replace_in_cell()  # shown twice: it stays
+    shell.parent_header["metadata"]["cellId"] = "two"
+    elsewhere._replace_in_cell()
+    for each in (old, elsewhere):
+        each.controls.start_button.click()
+        until(lambda: each.history)
+    shell.parent_header["metadata"]["cellId"] = "one"
+    make_style_lab()._replace_in_cell()
+    assert old.wait(10)
+    count = len(elsewhere.history)
+    until(lambda: len(elsewhere.history) > count)
+
+
+# ---------------------------------------------------------------- pictures, chosen and uploaded
+
+
+@pytest.mark.parametrize(
+    "name, content, size, sentence",
+    [
+        (
+            "cat.jpg",
+            b"no picture",
+            None,
+            "cat.jpg is not an image that can be read (empty, another kind of file, or damaged)",
+        ),
+        ("<i>.png", b"", None, "<i>.png is not an image that can be read"),
+        ("cut.png", png(torch.rand(1, 3, 40, 40))[:500], None, "cut.png is damaged or cut short"),
+        ("big.png", b"abc", MOST_BYTES + 1, "big.png has 8.0 MiB: expected a picture of at most 8 MiB"),
+    ],
+)
+def test_a_bad_upload_gives_a_sentence(make_lab, name, content, size, sentence):
+    shown = make_lab("augmentation")
+    before = shown.photo.image
+    upload(shown.photo, name, content, size)
+    assert shown.wait() and sentence in said(shown)
+    assert shown.photo.image is before and shown.photo.name == "given" and shown.photo.upload.value == ()
+    assert "<i>" not in shown.status.value
+
+
+def test_an_uploaded_picture_is_taken_and_can_be_chosen_again(make_lab, mosaic):
+    shown = make_lab("augmentation")
+    upload(shown.photo, "broken.png", b"x")
+    shown.wait()
+    upload(shown.photo, "mine.png", png(mosaic))
+    assert shown.wait() and said(shown) == ""
+    assert shown.photo.menu.value == shown.photo.name == "mine.png" and shown.photo.menu.options[:2] == (
+        "given",
+        "mine.png",
+    )
+    mine = shown.photo.image
+    assert mine.shape == (1, 3, 320, 320)
+    shown.photo.menu.value = "coffee"
+    until(lambda: shown.photo.name == "coffee")
+    shown.photo.menu.value = "mine.png"
+    until(lambda: shown.photo.image is mine)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match="unknown photo 'chelsey': did you mean 'chelsea'"):
+        AugmentationLab("chelsey")
+
+
+# ---------------------------------------------------------------- augmentation
+
+
+def test_each_slider_of_the_augmentation_lab_changes_the_picture(make_lab):
+    shown = make_lab("augmentation")
+    shown.wait()
+    moves = {
+        "size": 48,
+        "area": (0.5, 0.6),
+        "ratio": (0.5, 0.6),
+        "flip": 1,
+        "brightness": 1,
+        "contrast": 1,
+        "saturation": 1,
+        "hue": 0.5,
+        "temperature": (2000, 2500),
+        "glare": 1,
+        "p": 1,
+    }
+    assert set(moves) == set(shown.sliders)
+    for name, value in moves.items():
+        before, shown_before = shown.image, shown.picture.value
+        shown.sliders[name].value = value
+        assert shown.wait() and said(shown) == ""
+        assert before.shape != shown.image.shape or not torch.equal(before, shown.image), name
+        assert shown.picture.value != shown_before
+
+
+def test_the_code_of_the_augmentation_lab_is_its_recipe(make_lab, photo):
+    shown = make_lab("augmentation")
+    shown.sliders["hue"].value, shown.sliders["contrast"].value = 0.25, 0
+    shown.wait()
+    code = html.unescape(re.sub("<[^>]+>", "", shown.code.value))
+    ours, copied = (
+        recipe(photo.repeat(4, 1, 1, 1), torch.Generator().manual_seed(3)) for recipe in (shown.recipe(), eval(code))
+    )
+    assert torch.allclose(ours, copied, atol=1e-5)
+
+
+def test_buttons_of_the_augmentation_lab(make_lab):
+    shown = make_lab("augmentation")
+    shown.wait()
+    first = shown.image
+    shown.buttons["New draw"]()
+    shown.wait()
+    assert not torch.equal(first, shown.image) and shown.seed == 1
+    shown.buttons["No change"]()
+    shown.wait()
+    draws = shown._draws()
+    assert torch.allclose(draws, draws[:1].expand_as(draws), atol=1e-3)
+    shown.buttons["As at first"]()
+    shown.seed = 0
+    shown.redraw()
+    assert shown.wait() and torch.equal(first, shown.image)
+
+
+# ---------------------------------------------------------------- style
+
+
+def total_fits(step, lab_at):
+    """Whether a step's total is that of eq. 5 with these weights."""
+    terms = {"content": lab_at["content_weight"], "style": lab_at["style_weight"], "tv": lab_at["tv_weight"]}
+    return step.losses["total"] == pytest.approx(
+        sum(weight * step.losses[name] for name, weight in terms.items()), rel=1e-4
+    )
+
+
+def test_the_style_lab_paints_to_the_end(make_style_lab):
+    shown = make_style_lab(steps=6)
+    assert shown.save_button.disabled and shown.controls.stop_button.disabled
+    before = shown.picture.value
+    shown.controls.start_button.click()
+    assert shown.controls.start_button.disabled and not shown.controls.stop_button.disabled
+    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    assert len(shown.history) == 6 and shown.image.shape == (1, 3, 32, 48)
+    assert shown.picture.value != before and not shown.save_button.disabled
+    assert shown.controls.bar.value == 1 and "step 6 of 6" in shown.controls.text.value and "<svg" in shown.chart.value
+    expected = ds.stylize(
+        shown.photo.image,
+        [each.image for each in shown.paintings],
+        style_weights=[0.5, 0.5],
+        tv_weight=2,
+        steps=6,
+        net=shown.net,
+    ).image
+    assert torch.allclose(shown.image, expected, atol=1e-3)
+
+
+def test_the_chart_of_the_style_lab_marks_where_the_picture_grew(make_style_lab):
+    shown = make_style_lab(size=256, steps=5)
+    shown.controls.start_button.click()
+    assert shown.wait()
+    assert len({step.size for step in shown.history}) == 2 and shown.chart.value.count("stroke-dasharray") == 1
+
+
+def test_the_style_lab_stops_within_a_second(make_style_lab):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    assert seconds_to_stop(shown) < 1
+    assert shown.controls.state == "stopped" and shown.image is not None and not shown.controls.start_button.disabled
+
+
+def test_a_paused_style_lab_does_no_step_and_goes_on(make_style_lab):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    shown.controls.pause_button.click()
+    assert shown.controls.pause_button.description == "Resume"
+    task = shown.controls._task
+    until(lambda: waits(task))
+    count = len(shown.history)
+    task.thread.join(0.5)
+    assert task.thread.is_alive() and len(shown.history) == count
+    shown.controls.pause_button.click()
+    until(lambda: len(shown.history) > count + 2)
+    assert shown.controls.pause_button.description == "Pause"
+
+
+def waits(task):
+    """Whether a paused thread has come to its checkpoint."""
+    return any(task._go._cond._waiters)
+
+
+def test_stop_ends_a_paused_style_lab(make_style_lab):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: shown.history)
+    shown.controls.pause_button.click()
+    assert seconds_to_stop(shown) < 1
+
+
+@pytest.mark.parametrize("name, value", [("content_weight", 20), ("style_weight", 200), ("tv_weight", 15)])
+def test_a_moved_weight_is_that_of_the_next_steps(make_style_lab, name, value):
+    shown = make_style_lab()
+    at_first = shown.settings()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    shown.sliders[name].value = value
+    until(lambda: total_fits(shown.history[-1], shown.settings()))
+    assert total_fits(shown.history[0], at_first) and not total_fits(shown.history[-1], at_first)
+    assert shown._changes and "stroke-dasharray" in until(
+        lambda: "dasharray" in shown.chart.value and shown.chart.value
+    )
+
+
+def test_a_moved_control_goes_on_from_the_present_picture(make_style_lab, monkeypatch):
+    calls, original = [], style_lab.stylize
+    monkeypatch.setattr(
+        style_lab, "stylize", lambda *args, **options: (calls.append(options), original(*args, **options))[1]
+    )
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    shown.shares[0].value, shown.sliders["style_scale"].value, shown.sliders["preserve_color"].value = 0, 0.5, True
+    until(
+        lambda: (
+            calls[-1]["style_weights"] == [0, 0.5] and calls[-1]["style_scale"] == 0.5 and calls[-1]["preserve_color"]
+        )
+    )
+    assert calls[0]["init"] == "content" and isinstance(calls[-1]["init"], torch.Tensor)
+    assert (calls[-1]["init"] - shown.photo.image).abs().mean() > 0.001
+
+
+def test_a_control_moved_after_the_end_goes_on(make_style_lab):
+    shown = make_style_lab(steps=6)
+    shown.controls.start_button.click()
+    shown.wait()
+    shown.sliders["style_weight"].value = 200
+    until(lambda: shown.controls.state == "finished" and len(shown.history) == 8)
+    assert total_fits(shown.history[-1], shown.settings())
+    shown.controls.start_button.click()
+    until(lambda: shown.controls.state == "finished" and len(shown.history) == 6)
+
+
+def test_a_control_moved_before_start_or_after_stop_starts_nothing(make_style_lab):
+    shown = make_style_lab()
+    shown.sliders["style_weight"].value = 200
+    assert shown.controls.state == "ready" and not shown.history
+    shown.controls.start_button.click()
+    until(lambda: shown.history)
+    seconds_to_stop(shown)
+    count = len(shown.history)
+    shown.sliders["style_weight"].value = 100
+    assert shown.wait() and shown.controls.state == "stopped" and len(shown.history) == count
+
+
+def test_shares_of_zero_give_a_sentence_and_the_run_goes_on(make_style_lab):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: shown.history)
+    for share in shown.shares:
+        share.value = 0
+    assert "expected a share above zero" in said(shown)
+    count = len(shown.history)
+    until(lambda: len(shown.history) > count + 2)
+
+
+def test_another_photo_is_painted_from_itself_on(make_style_lab, mosaic):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    upload(shown.photo, "tall.png", png(mosaic[:, :, :, :36]))
+    until(lambda: shown.photo.name == "tall.png" and shown.history[-1].size == tuple(shown.photo.image.shape[2:]))
+    assert shown.image.shape[2] > shown.image.shape[3]
+    assert said(shown) == ""
+
+
+def test_another_painting_is_taken_up(make_style_lab, photo):
+    shown = make_style_lab()
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > 2)
+    before = len(shown._changes)
+    upload(shown.paintings[1], "cat.png", png(photo))
+    until(lambda: shown.paintings[1].name == "cat.png" and len(shown._changes) > before)
+    count = len(shown.history)
+    until(lambda: len(shown.history) > count + 2)
+
+
+def test_saving_writes_the_picture(make_style_lab, tmp_path):
+    shown = make_style_lab(steps=3)
+    shown.controls.start_button.click()
+    shown.wait()
+    shown.save_button.click()
+    assert said(shown) == f"saved as {tmp_path / 'a.png'}"
+    assert (ds.read_image(tmp_path / "a.png") - shown.image).abs().max() < 0.003
+    shown.save_to.value = str(tmp_path / "nowhere" / "b.png")
+    shown.save_button.click()
+    assert "there is no folder" in said(shown)
+
+
+def test_an_error_while_painting_is_said(make_style_lab):
+    shown = make_style_lab()
+    shown.sliders["tv_weight"].max = 1e39
+    shown.sliders["tv_weight"].value = 1e39
+    shown.controls.start_button.click()
+    assert shown.wait() and "the loss is not finite" in said(shown) and shown.controls.state == "failed"
+
+
+def test_two_labs_do_not_disturb_each_other(make_style_lab):
+    one, two = make_style_lab(), make_style_lab()
+    for each in (one, two):
+        each.controls.start_button.click()
+    until(lambda: one.history and two.history)
+    seconds_to_stop(one)
+    count, stopped = len(two.history), len(one.history)
+    until(lambda: len(two.history) > count + 2)
+    assert len(one.history) == stopped and two.controls.state == "running"
+
+
+@pytest.mark.parametrize("paintings", [(), ("starry",) * 4])
+def test_the_number_of_paintings_is_checked(paintings, net):
+    with pytest.raises(ValueError, match="expected one to three paintings"):
+        StyleLab(paintings=paintings, net=net)
+
+
+def test_one_painting_has_no_share(make_style_lab, starry):
+    shown = make_style_lab(paintings=[starry], steps=2)
+    shown.controls.start_button.click()
+    assert shown.wait() and shown.controls.state == "finished" and shown.shares == []
+
+
+# ---------------------------------------------------------------- region
+
+
+def test_the_scores_are_those_of_the_covered_photo(make_lab, net):
+    shown = make_lab("region")
+    shown.wait()
+    for slider, value in zip(shown.patch.values(), (0, 100, 50)):  # 16 of 32 pixels, lower left
+        slider.value = value
+    assert shown.wait()
+    covered = shown.photo.image.clone()
+    covered[:, :, 16:, :16] = net.mean
+    before, after = (net.logits(each)[0].softmax(0) for each in (shown.photo.image, covered))
+    best = before.topk(5)
+    assert list(shown.scores) == [net.classes[i] for i in best.indices]
+    for i, found in zip(best.indices, shown.scores.values()):
+        assert found == pytest.approx((before[i].item(), after[i].item()), abs=1e-4)
+    assert f"{best.values[0]:.0%} →" in shown.bars.value
+
+
+def test_map_then_region_then_style(make_lab, net, monkeypatch):
+    calls, original = [], region_lab.stylize
+    monkeypatch.setattr(
+        region_lab, "stylize", lambda *args, **options: (calls.append((args, options)), original(*args, **options))[1]
+    )
+    shown = make_lab("region")
+    assert shown.paint_button.disabled
+    shown.controls.start_button.click()
+    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    target = net.logits(shown.photo.image).argmax().item()
+    assert torch.allclose(shown.map, ds.occlusion(net, shown.photo.image, target, window=6, stride=3), atol=1e-4)
+    before = shown.mapped.value
+    shown.keep.value = 10
+    assert shown.mapped.value != before and shown.region.sum() == round(0.1 * 32 * 48)
+    shown.paint_button.click()
+    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    (content, style), options = calls[0]
+    assert (
+        content is shown.paint.image
+        and style is shown.photo.image
+        and torch.equal(options["style_masks"], shown.region)
+    )
+    assert shown.image.shape == content.shape and shown.painted.value
+
+
+def test_the_map_stops_within_a_second(make_lab, monkeypatch):
+    shown, original = make_lab("region"), region_lab.occlusion
+
+    def slow(*args, callback, **options):
+        for done in range(ENDLESS):
+            callback(done + 1, ENDLESS)
+        return original(*args, **options)
+
+    monkeypatch.setattr(region_lab, "occlusion", slow)
+    shown.controls.start_button.click()
+    until(lambda: "places covered" in shown.controls.text.value)
+    assert seconds_to_stop(shown) < 1 and shown.map is None
+
+
+def test_another_photo_forgets_the_map(make_lab, starry):
+    shown = make_lab("region")
+    shown.controls.start_button.click()
+    shown.wait()
+    upload(shown.photo, "starry.png", png(starry))
+    until(lambda: shown.photo.name == "starry.png")
+    assert shown.wait() and shown.map is None and shown.region is None and shown.paint_button.disabled
+    shown.guarded(shown.paint_region)()
+    assert "press Map" in said(shown)
+
+
+# ---------------------------------------------------------------- fine-tuning
+
+
+def test_the_fine_tune_lab_trains_and_shows_its_mistakes(make_lab):
+    shown = make_lab("fine_tune")
+    shown.sliders["freeze"].value = 5
+    shown.controls.start_button.click()
+    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    assert [epoch for epoch, _ in shown.accuracies] == [1, 2] and len(shown.losses) == 2
+    wrong = int((shown.result.labels != shown.result.predictions).sum())
+    assert shown.mistakes.value.count("<figure") == min(wrong, fine_tune_lab.MISTAKES)
+    assert f"{float(shown.result):.0%} of 9 pictures" in html.unescape(shown.controls.text.value)
+    fresh = ds.replace_head(shown.net, 3, seed=0)
+    same = {name: torch.equal(old, new) for (name, old), new in zip(fresh.named_parameters(), shown.model.parameters())}
+    first, last = next(iter(same.values())), list(same.values())[-1]
+    assert first and not last  # the stem is frozen, the head has learned
+
+
+def test_training_stops_within_a_second(make_lab, monkeypatch):
+    shown = make_lab("fine_tune")
+    shown.sliders["epochs"].max = shown.sliders["epochs"].value = 1000
+    shown.controls.start_button.click()
+    until(lambda: len(shown.losses) > 2)
+    assert seconds_to_stop(shown) < 1 and shown.controls.state == "stopped" and shown.result is None
+
+
+def test_loading_of_pictures_stops_within_a_second(make_lab, monkeypatch):
+    def endless(*args, callback, **options):
+        for done in range(ENDLESS):
+            callback(done, ENDLESS)
+            time.sleep(0.001)
+
+    shown = make_lab("fine_tune")
+    monkeypatch.setattr(fine_tune_lab, "load_dataset", endless)
+    shown.controls.start_button.click()
+    until(lambda: "training set" in shown.controls.text.value)
+    assert seconds_to_stop(shown) < 1
+
+
+def test_the_worst_mistakes_come_first():
+    probabilities = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
+    result = Evaluation(torch.tensor([1, 1, 1, 0]), probabilities, 0.0)
+    assert fine_tune_lab._worst(result) == [0, 1, 3]
+
+
+# ---------------------------------------------------------------- pages without a kernel
+
+
+def test_a_page_without_a_kernel_shows_the_still_picture(tmp_path):
+    cell = new_code_cell("import d2lstyle as ds\nds.widgets.AugmentationLab(size=32)")
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "1.ipynb")
+    executed = course.run(tmp_path / "1.ipynb", timeout=120, show=lambda text: None)
+    (output,) = executed.cells[0].outputs
+    assert executed.metadata["course"]["failed"] is None and set(output.data) == {WIDGET, "image/jpeg", "text/plain"}
+    page, _ = HTMLExporter().from_notebook_node(executed)
+    assert f"data:image/jpeg;base64,{output.data['image/jpeg'][:40]}" in page.replace("\n", "")

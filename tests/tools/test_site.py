@@ -1,0 +1,362 @@
+"""`python -m tools.site.course` on two tiny notebooks, one of which fails."""
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
+
+from tools.site import course, decks, pages
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = """\
+import io
+from IPython.display import Image as Shown, display
+from PIL import Image
+file = io.BytesIO()
+Image.new("RGB", (8, 4), "red").save(file, "JPEG")
+display(Shown(file.getvalue()))
+"""
+CONTROLS = """\
+from ipywidgets import IntSlider
+from tqdm.auto import tqdm
+list(tqdm(range(3)))
+display(IntSlider())
+"""
+HINTS = "# Sheet\n\n## 1. One\n\n<details><summary>Hint 1</summary>\n\nLook.\n\n</details>"
+FORMULAS = r"""$$\begin{aligned}a &= \frac{1}{4}\end{aligned} \tag{1}$$ and $\nonsense$"""
+
+
+def typed(cell, kind):
+    """The cell, with its place in the deck."""
+    cell.metadata["slideshow"] = {"slide_type": kind}
+    return cell
+
+
+def make(folder):
+    """A folder of two notebooks."""
+    good = [
+        new_markdown_cell("# A red picture\n\n- know $x^2$\n- see\n  red\n\nSee [more](02_bad.ipynb)."),
+        new_code_cell(PICTURE),
+        new_code_cell(CONTROLS),
+        typed(new_code_cell("42", metadata={"tags": ["solution"]}), "subslide"),
+        typed(new_markdown_cell(FORMULAS), "slide"),
+        typed(new_markdown_cell("Left out"), "skip"),
+        typed(new_markdown_cell("Shown on a key"), "fragment"),
+        typed(new_markdown_cell("Said **by heart**"), "notes"),
+    ]
+    bad = [
+        new_markdown_cell("# Broken"),
+        new_code_cell("1"),
+        new_code_cell("raise KeyError('relu9_9')"),
+        new_code_cell("2", outputs=[new_output("stream", text="of an earlier run")]),
+    ]
+    for name, cells in [("01_good", good), ("02_bad", bad)]:
+        nbformat.write(new_notebook(cells=cells), folder / f"{name}.ipynb")
+
+
+def run(*options):
+    """Run course.py; return the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "tools.site.course", *options], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The finished process and the folder of the pages."""
+    folder = tmp_path_factory.mktemp("course")
+    make(folder)
+    return run("--notebooks", folder, "--out", folder / "build"), folder / "build"
+
+
+def test_a_failing_cell_is_named_and_the_rest_goes_on(built):
+    result, out = built
+    assert result.returncode == 1
+    assert re.findall(r"^\[.*", re.sub(r"in \d+ s", "in N s", result.stdout), re.MULTILINE) == [
+        "[1/2] 01_good ...",
+        "[1/2] 01_good ... done in N s",
+        "[2/2] 02_bad ...",
+        "[2/2] 02_bad ... failed in cell 2: KeyError: 'relu9_9'",
+    ]
+    page = (out / "02_bad.html").read_text("utf-8")
+    assert "KeyError" in page and "of an earlier run" not in page
+
+
+def test_the_index_shows_every_chapter(built):
+    _, out = built
+    index = (out / "index.html").read_text("utf-8")
+    titles = re.findall(r'<h2><a href="(.*?)">(.*?)</a>', index)
+    assert titles == [("01_good.html", "A red picture"), ("02_bad.html", "Broken")]
+    assert '<img src="01_good.jpg"' in index and (out / "01_good.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert re.search(r"<li>know <math><msup><mi>x</mi><mn>2</mn></msup></math></li>\s*<li>see\s+red</li>", index)
+    assert re.findall(r'class="failure">(.*?)<', index) == ["Failed in cell 2: KeyError: &#39;relu9_9&#39;"]
+
+
+def test_pages_ask_for_nothing_from_outside(built):
+    _, out = built
+    for page in out.glob("*.html"):
+        text = page.read_text("utf-8")
+        if page.name.endswith(".slides.html"):
+            assert re.findall(r"<(?:script|link)[^>]* (?:src|href)=\"(.*?)\"", text) == [
+                "reveal/reveal.css",
+                "reveal/reveal.js",
+                "reveal/notes.js",
+            ]
+        else:
+            assert "<script" not in text and "<link" not in text
+        assert re.findall(r"""(?:src=|url\(|@import )["']?(?!data:|01_good.jpg|reveal/)[^"') ]+""", text) == []
+
+
+def test_a_page_shows_formulas_pictures_links_and_controls(built):
+    _, out = built
+    page = (out / "01_good.html").read_text("utf-8")
+    assert "<mfrac><mn>1</mn><mn>4</mn></mfrac>" in page and "<mtext>(1)</mtext>" in page
+    assert re.search(r'class="math-core-error" title=.*?nonsense.*?><code>\\nonsense</code>', page)
+    assert 'src="data:image/jpeg;base64,' in page and 'alt="Figure of cell 1"' in page
+    assert '<a href="02_bad.html">more</a>' in page
+    assert page.count('class="live"') == 1 and "IntSlider(value" not in page
+    assert re.search(r"<details><summary>Solution</summary>.*42.*</details>", page, re.DOTALL)
+
+
+def test_the_index_and_the_page_lead_to_the_deck(built):
+    _, out = built
+    for page in ("index.html", "01_good.html"):
+        assert '<a href="01_good.slides.html">Slides</a>' in (out / page).read_text("utf-8")
+
+
+def test_a_deck_shows_cells_in_columns(built):
+    _, out = built
+    deck = (out / "01_good.slides.html").read_text("utf-8")
+    slides = re.split(r"<section[^>]*>", deck)[1:]
+    shown = ["A red picture" in slide and "h1" in slide for slide in slides]
+    assert shown[:2] == [False, True]  # the first column, then its first slide
+    assert (
+        deck.count("<section") == 6 and deck.count('<section class="title">') == 1
+    )  # two columns: three slides and one
+    assert 'src="data:image/jpeg;base64,' in deck and "<mfrac><mn>1</mn><mn>4</mn></mfrac>" in deck
+    assert "Left out" not in deck and "IntSlider(value" not in deck and '<a href="02_bad.slides.html">more</a>' in deck
+    assert '<div class="said fragment"><p>Shown on a key</p>' in deck
+    assert '<aside class="notes"><p>Said <strong>by heart</strong></p>' in deck
+    assert "KeyError: &#39;relu9_9&#39;" in (out / "02_bad.slides.html").read_text("utf-8")
+
+
+def test_a_solution_says_so_and_each_slide_its_section(built):
+    _, out = built
+    deck = (out / "01_good.slides.html").read_text("utf-8")
+    assert re.findall(r'<div class="section"><p>(.*?)</p>\n?(<span>Solution</span>)?', deck) == [
+        ("A red picture", ""),
+        ("A red picture", "<span>Solution</span>"),
+        ("A red picture", ""),
+    ]
+
+
+def test_exercise_sheets_lie_where_pages_link_to_them(tmp_path):
+    sheet = new_notebook(cells=[new_markdown_cell(HINTS), new_code_cell("pass")])
+    for name in ("exercises", "solutions"):
+        (tmp_path / "notebooks" / name).mkdir(parents=True)
+        nbformat.write(sheet, tmp_path / "notebooks" / name / "01_a.ipynb")
+    out = tmp_path / "out"
+    out.mkdir()
+    pages.save_sheets(tmp_path / "notebooks", out)
+    for name, other in (("exercises", "solutions"), ("solutions", "exercises")):
+        assert nbformat.read(out / name / "01_a.ipynb", 4).cells[0].source == HINTS
+        page = (out / name / "01_a.html").read_text("utf-8")
+        links = {"../index.html", "../01_a.html", f"../{other}/01_a.html", "01_a.ipynb"}
+        assert links <= set(re.findall(r'href="([^#].*?)"', page))
+        assert re.search(r"<details><summary>Hint 1</summary>\s*<p>Look.</p>\s*</details>", page)
+
+
+def test_the_table_leads_to_the_headings(tmp_path):
+    make(tmp_path)
+    rows = "| topic | place | test |\n|---|---|---|\n| Red | 01: What we see; 02: Broken | `x` |\n"
+    (tmp_path / "TRACEABILITY.md").write_text(f"# Table\n\n{rows}")
+    pages.save_table(tmp_path, tmp_path)
+    table = (tmp_path / "traceability.html").read_text("utf-8")
+    assert re.findall(r'href="(0.*?)">(.*?)<', table) == [
+        ("01_good.html#What-we-see", "01: What we see"),
+        ("02_bad.html#Broken", "02: Broken"),
+    ]
+
+
+def test_a_page_has_contents_and_leads_to_its_neighbours_and_its_sheet(tmp_path):
+    for name in ("01_a", "02_b", "03_c"):
+        cells = [
+            new_markdown_cell(f"# Title {name}"),
+            new_markdown_cell("Text\n\n## First $x$\n\n### Below\n\n## Second thing"),
+        ]
+        nbformat.write(new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    (tmp_path / "exercises").mkdir()
+    (tmp_path / "exercises" / "02_b.ipynb").touch()
+    pages.save(nbformat.read(tmp_path / "02_b.ipynb", 4), tmp_path / "02_b.ipynb", tmp_path)
+    page = (tmp_path / "02_b.html").read_text("utf-8")
+    anchors = re.findall(r'<li><a href="#(.*?)">(.*?)</a></li>', page)
+    assert [text for _, text in anchors] == ["First <math><mi>x</mi></math>", "Second thing"]
+    assert all(f'<h2 id="{anchor}">' in page for anchor, _ in anchors)
+    assert re.findall(r'<a href="(.*?)" rel="(.*?)">(.*?)</a>', page) == [
+        ("01_a.html", "prev", "Title 01_a"),
+        ("03_c.html", "next", "Title 03_c"),
+    ]
+    assert '<a href="exercises/02_b.html">Exercises</a>' in page
+
+
+def test_a_lab_is_stored_as_its_still_picture_and_a_progress_bar_not_at_all():
+    view = {course.WIDGET: {"model_id": "1"}, "text/plain": "a lab"}
+    lab, bar, text = (
+        new_output("display_data", data=data) for data in ({**view, "image/jpeg": "eA=="}, view, {"text/plain": "7"})
+    )
+    kept = course.without_controls([lab, bar, text])
+    assert [sorted(output.data) for output in kept] == [["image/jpeg", "text/plain"], ["text/plain"]]
+    assert kept[1].data["text/plain"] == "7"
+
+
+def test_no_half_written_file_stays(built):
+    _, out = built
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "index.html",
+        "reveal",
+        "01_good.html",
+        "01_good.slides.html",
+        "01_good.ipynb",
+        "01_good.jpg",
+        "02_bad.html",
+        "02_bad.slides.html",
+        "02_bad.ipynb",
+    }
+    assert {path.name for path in (out / "reveal").iterdir()} == {"reveal.js", "reveal.css", "notes.js", "LICENSE"}
+
+
+def test_a_part_can_be_run_alone(tmp_path):
+    make(tmp_path)
+    result = run("01", "--notebooks", tmp_path, "--out", tmp_path / "build")
+    assert result.returncode == 0
+    assert "02_bad" not in (tmp_path / "build" / "index.html").read_text("utf-8")
+
+
+def test_a_part_that_is_not_there_is_refused(tmp_path):
+    make(tmp_path)
+    result = run("07", "--notebooks", tmp_path, "--out", tmp_path / "build")
+    assert result.returncode == 2 and "'07' in its name" in result.stderr
+
+
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path):
+    cells = [new_code_cell("import time\ntime.sleep(60)")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "1.ipynb")
+    copy = course.run(tmp_path / "1.ipynb", timeout=1, show=lambda text: None)
+    assert copy.metadata["course"]["failed"] == "cell 1: not done after 1 s"
+
+
+def test_a_kernel_that_dies_is_reported(tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell("import os\nos._exit(1)")]), tmp_path / "1.ipynb")
+    copy = course.run(tmp_path / "1.ipynb", timeout=60, show=lambda text: None)
+    assert copy.metadata["course"]["failed"] == "cell 1: Kernel died"
+
+
+def laid_out(*cells):
+    """The kinds of the blocks on each slide of a notebook, column by column."""
+    deck = decks.columns(new_notebook(cells=cells), ROOT)
+    return [[[block.kind for block in slide.blocks] for slide in column] for column in deck]
+
+
+def figure_cell(source, width=890, height=450):
+    """A code cell that put out a picture."""
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, "PNG")
+    data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": "<Figure>"}
+    return new_code_cell(source, outputs=[new_output("display_data", data)], execution_count=1)
+
+
+def test_a_short_cell_is_one_slide():
+    prose = new_markdown_cell("## Sum\n\nAdd them:\n\n$$1 + 1$$")
+    assert laid_out(prose, new_code_cell("1 + 1", outputs=[new_output("stream", text="2\n")])) == [
+        [["heading", "prose", "formula", "code", "text"]]
+    ]
+
+
+def test_a_picture_gets_a_slide_and_what_to_see_in_it_comes_with_it():
+    prose = new_markdown_cell(f"## Look\n\n{'word ' * 100}\n\n**What to see.** {'word ' * 40}")
+    assert laid_out(prose, figure_cell("\n".join(["draw()"] * 5))) == [
+        [["heading", "prose", "code"], ["figure", "see"]]
+    ]
+
+
+def test_what_to_see_after_a_picture_stays_with_it_and_no_slide_begins_empty():
+    see = typed(new_markdown_cell("**What to see.** Much."), "fragment")
+    assert laid_out(figure_cell("draw()"), see) == [[["code", "figure", "see"]]]
+    late = [typed(new_markdown_cell("word " * 200), "fragment") for _ in range(2)]
+    first, second = decks.columns(new_notebook(cells=late), ROOT)[0]
+    assert not first.blocks[0].fragment and not second.blocks[0].fragment
+
+
+def test_what_to_see_on_the_slide_before_stays_in_front():
+    cells = (
+        new_markdown_cell("**What to see.** Not much."),
+        new_code_cell("1", outputs=[new_output("stream", text="1")]),
+    )
+    assert laid_out(*cells) == [[["prose", "code", "text"]]]
+
+
+def test_a_wide_picture_shares_its_slide_with_short_code():
+    assert laid_out(figure_cell("draw()", 890, 210)) == [[["code", "figure"]]]
+
+
+def test_a_formula_is_not_parted_from_its_sentence():
+    long = "word " * 150
+    cell = new_markdown_cell(f"{long}\n\n{long}\n\nThat is\n\n$$x^2$$\n\nand no more. {long}\n\n{long}")
+    slides = decks.columns(new_notebook(cells=[cell]), ROOT)[0]
+    where = [[block.content[:7] for block in slide.blocks] for slide in slides]
+    assert ["That is", "$$x^2$$", "and no "] in [part[-3:] for part in where] + [part[:3] for part in where]
+
+
+@pytest.mark.parametrize(
+    "markdown, kinds",
+    [
+        ("- one\n  goes on\n- two\n\nEnd.", ["item", "item", "prose"]),
+        ("1. one\n2. two", ["item", "item"]),
+        ("```\na\n\nb\n```\n\nc", ["prose", "prose"]),
+        ("a\n$$\nx\n\ny\n$$\nb", ["prose", "formula", "prose"]),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", ["prose"]),
+        ("![no such file](nowhere.jpg)", ["prose"]),
+    ],
+)
+def test_markdown_is_broken_into_blocks(markdown, kinds):
+    blocks = decks.prose_blocks(markdown, ROOT)
+    assert [block.kind for block in blocks] == kinds
+    assert re.sub(r"\s", "", "".join(block.content for block in blocks)) == re.sub(r"\s", "", markdown)
+
+
+def test_long_output_is_cut_and_pieces_of_a_line_are_joined():
+    rows = new_code_cell("", outputs=[new_output("stream", text="a"), new_output("stream", text="b\n" * 40)])
+    (block,) = decks.output_blocks(rows)
+    assert block.content.splitlines()[0] == "ab" and block.content.splitlines()[-1] == "... and 27 lines more"
+
+
+def test_live_controls_show_their_picture_or_nothing():
+    live = new_output("display_data", {decks.WIDGET: {}, "text/plain": "Slider()"})
+    assert decks.output_blocks(new_code_cell("", outputs=[live])) == []
+    picture = figure_cell("").outputs[0]
+    picture.data[decks.WIDGET] = {}
+    assert [block.kind for block in decks.output_blocks(new_code_cell("", outputs=[picture]))] == ["figure"]
+
+
+def test_sounds_stand_side_by_side_under_their_names():
+    outputs = [
+        new_output("display_data", data)
+        for name in "ab"
+        for data in ({"text/plain": f"'{name}'"}, {"text/html": "<audio></audio>", "text/plain": "<Audio>"})
+    ]
+    (block,) = decks.output_blocks(new_code_cell("", outputs=outputs))
+    assert re.findall("<figcaption>(.)</figcaption>", block.content) == ["a", "b"]
+
+
+def test_without_reveal_the_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(decks, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pyreveal"):
+        decks.copy_reveal(tmp_path)
