@@ -1,19 +1,11 @@
 """Style transfer while training: a transform that paints with the fast network, and the styles it paints in."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 
-from ..engine import checks
-from ..engine.checks import unknown_name
-from ..images import read_image, resize
-from ..samples.paintings import painting, painting_names
-from ..samples.photos import sample, sample_names
+from ..samples.paintings import painting_names
+from ..samples.styles import named_styles
 from .network import fast_network, mixed_statistics, scaled_style
-
-STYLE_SIDE = 512  # pixels of the longer side that a style is kept at
 
 
 class RandomStyle:
@@ -103,35 +95,3 @@ def strengths(alpha):
     if not isinstance(low, (int, float)) or not isinstance(high, (int, float)) or not 0 <= low <= high < float("inf"):
         raise ValueError(f"expected alpha as a number from 0 on, or as (lowest, highest), got {alpha!r}")
     return low, high
-
-
-def named_styles(styles):
-    """{name: (1, 3, H, W)} of a list of files, names or tensors, at most `STYLE_SIDE` pixels at the longer side."""
-    if isinstance(styles, (str, os.PathLike, torch.Tensor)) or not len(styles):
-        raise ValueError(
-            f"expected a list of styles, got {styles if isinstance(styles, str) else type(styles).__name__}"
-        )
-    pictures = {}
-    for number, style in enumerate(styles):
-        name = f"style {number}" if isinstance(style, torch.Tensor) else str(style)
-        if name in pictures:
-            raise ValueError(f"expected each style once, got {name!r} twice")
-        pictures[name] = _picture(style)
-    return pictures
-
-
-def _picture(style):
-    if isinstance(style, torch.Tensor):
-        checks.image(style, "style")
-        if len(style) != 1:
-            raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(style)}")
-        picture = style.detach().float().cpu()
-    elif Path(style).is_file():
-        picture = read_image(style)
-    elif style in painting_names():
-        picture = painting(style, STYLE_SIDE // 2)
-    elif style in sample_names():
-        picture = sample(style)
-    else:
-        raise unknown_name("style", str(style), ["a file", *painting_names(), *sample_names()])
-    return picture if max(picture.shape[2:]) <= STYLE_SIDE else resize(picture, STYLE_SIDE)

@@ -31,9 +31,10 @@ from ..engine.devices import best_device, is_out_of_memory, one_thread
 from ..engine.files import append_json_line, file_digest, read_json_lines, write_whole
 from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
-from ..fast.random_style import StyleBank, draw_shares, named_styles, strengths
+from ..fast.random_style import StyleBank, draw_shares, strengths
 from ..images import read_image, scaled_size, write_image
 from ..objective import proportions
+from ..samples.styles import named_styles
 from ..transfer import default_weights, stylize
 
 TILE, TILE_SIDE = 8, 128  # so many pictures share a pass, if their longer side has at most so many pixels

@@ -18,10 +18,10 @@ import d2lstyle as ds
 from d2lstyle import plots
 from d2lstyle.experiment.arms import Colors, classical, color_statistics, match_colors, mixed_colors
 from d2lstyle.experiment.contrasts import accuracy
-from d2lstyle.fast.random_style import named_styles
 from d2lstyle.progress import count_bar, progress_bar
 from d2lstyle.results import means_by, read_record
 from d2lstyle.samples import vending
+from d2lstyle.samples.styles import named_styles
 from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent

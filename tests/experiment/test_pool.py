@@ -17,9 +17,9 @@ from d2lstyle.experiment import pool
 from d2lstyle.experiment.arms import Colors, Copies, color_statistics
 from d2lstyle.experiment.plan import Plan
 from d2lstyle.experiment.pool import RECOLOUR_STRENGTHS, Pool, build_pool, check_sides, load_pool, save_pool, strongest
-from d2lstyle.fast.random_style import named_styles
 from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
+from d2lstyle.samples.styles import named_styles
 
 SIDES = {"train": 6, "validation": 3, "test": 5}  # photos of each class
 STYLES = ("starry", "mosaic")

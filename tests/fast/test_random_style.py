@@ -5,7 +5,8 @@ import torch
 
 from d2lstyle import ColorJitter, Compose, RandomHorizontalFlip, RandomStyle, painting, sample, write_image
 from d2lstyle.fast.network import fast_stylize
-from d2lstyle.fast.random_style import draw_shares, named_styles, strengths
+from d2lstyle.fast.random_style import draw_shares, strengths
+from d2lstyle.samples.styles import named_styles
 
 STYLES = ["starry", "mosaic"]
 

@@ -30,9 +30,9 @@ from d2lstyle import (
     transfer,
     write_image,
 )
-from d2lstyle.fast.random_style import STYLE_SIDE
 from d2lstyle.folders import painting as style_folders
 from d2lstyle.folders.painting import MANIFEST, NOTE, read_manifest
+from d2lstyle.samples.styles import STYLE_SIDE
 
 FIELDS = ["file", "source", "source_sha256", "split", "copy", "styles", "alpha", "recipe", "method"]
 
