@@ -46,6 +46,9 @@ class FitStep:
     loss: float
     validation: float | None = None
 
+    def __str__(self):
+        return f"epoch {self.epoch} of {self.epochs}, loss {self.loss:.3f}"
+
 
 @dataclass(frozen=True)
 class Epoch:
