@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image, ImageOps, PngImagePlugin
 
 from .engine import checks
 from .engine.files import part_of, replacing
@@ -17,8 +16,7 @@ from .engine.files import part_of, replacing
 def read_image(path_or_file, size=None):
     """Read one image file, as a person sees it: upright, over white, in colour.
 
-    EXIF orientation is applied, transparency is laid over white, grey, palette, CMYK and
-    16-bit images become RGB, and an animation gives its first frame.
+    EXIF orientation is applied, transparency laid over white; any mode becomes RGB; an animation gives its first frame.
 
     Args:
         path_or_file: a path, or a binary file object.
@@ -26,31 +24,16 @@ def read_image(path_or_file, size=None):
     Returns:
         (1, 3, H, W), float32 in [0, 1].
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, OSError: there is no such file, or it cannot be opened.
         ValueError: the file is no image, is cut short, or holds too many pixels.
-        OSError: the file cannot be opened.
     """
-    name = _file_name(path_or_file)
     try:
         with warnings.catch_warnings():
-            # Pillow only warns from 90 megapixels on, where a laptop already runs out of memory.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # from 90 megapixels on: a laptop gives up
             with Image.open(path_or_file) as file:
                 pixels = _rgb_array(ImageOps.exif_transpose(file))
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"there is no file {name}") from None
-    except IsADirectoryError:
-        raise ValueError(f"{name} is a folder, expected one image file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} is too large to read: {error}") from None
-    except MemoryError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"{name} is not an image that can be read (empty, another kind of file, or damaged)") from None
     except Exception as error:  # Pillow's decoders raise nearly every kind on damaged data
-        if getattr(error, "errno", None):  # the file system's own words, such as "Permission denied"
-            raise
-        raise ValueError(f"{name} is damaged or cut short: {error}") from None
+        raise _read_error(path_or_file, error) from None
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
     return image if size is None else resize(image, size)
 
@@ -72,9 +55,12 @@ def write_image(image, path, *, notes=None):
     check_writable(path)
     if notes and _format(path) != "PNG":
         raise ValueError(f"{path}: expected a file name ending in .png, other files keep no notes")
+    chunks = PngImagePlugin.PngInfo()
+    for keyword, text in (notes or {}).items():
+        chunks.add_text(keyword, text)
     pixels = (image[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     with replacing(path) as part, open(part, "xb") as file:
-        Image.fromarray(pixels).save(file, format=_format(path), quality=95, **_note_options(notes))
+        Image.fromarray(pixels).save(file, format=_format(path), quality=95, pnginfo=chunks)
 
 
 def check_writable(path):
@@ -94,15 +80,9 @@ def check_writable(path):
 
 
 def resize(image, size):
-    """Resample images with an antialiased bicubic filter.
+    """Resample images (B, 3, H, W) in [0, 1] with an antialiased bicubic filter; of that size already, they are kept.
 
-    Args:
-        image: (B, 3, H, W) in [0, 1].
-        size: pixels of the longer side (the shape is kept), or (height, width).
-    Returns:
-        (B, 3, h, w) in [0, 1]; the same tensor if it has that size already.
-    Raises:
-        ValueError: size is not a positive integer or a pair of them.
+    `size`: pixels of the longer side (the shape is kept), or (height, width); else a ValueError.
     """
     size = scaled_size(image.shape[-2:], size)
     if size == tuple(image.shape[-2:]):
@@ -113,43 +93,38 @@ def resize(image, size):
 def scaled_size(shape, size):
     """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
     sides = checks.pixels("size", size)
-    if len(sides) == 2:
-        return sides
-    return tuple(max(1, round(side * size / max(shape))) for side in shape)
+    return sides if len(sides) == 2 else tuple(max(1, round(side * size / max(shape))) for side in shape)
 
 
 def _rgb_array(image):
     """A PIL image of any mode -> (H, W, 3) float32 in [0, 1]."""
     if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255
-        grey = np.asarray(image).astype(np.float32)
-        top = 1 if image.mode == "F" else 65535
-        return np.repeat((grey / top).clip(0, 1)[..., None], 3, axis=2)
+        grey = np.asarray(image).astype(np.float32) / (1 if image.mode == "F" else 65535)
+        return np.repeat(grey.clip(0, 1)[..., None], 3, axis=2)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
 
 
+def _read_error(path_or_file, error):
+    """What to raise where Pillow raised `error`: one sentence that names the file."""
+    name = path_or_file if isinstance(path_or_file, (str, os.PathLike)) else getattr(path_or_file, "name", "the file")
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return FileNotFoundError(f"there is no file {name}")
+    if isinstance(error, IsADirectoryError):
+        return ValueError(f"{name} is a folder, expected one image file")
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return ValueError(f"{name} is too large to read: {error}")
+    if isinstance(error, Image.UnidentifiedImageError):
+        return ValueError(f"{name} is not an image that can be read (empty, another kind of file, or damaged)")
+    if isinstance(error, MemoryError) or getattr(error, "errno", None):  # the system's words: "Permission denied"
+        return error
+    return ValueError(f"{name} is damaged or cut short: {error}")
+
+
 def _format(path):
-    ending = Path(path).suffix.lower()
+    ending = Path(path).suffix.lower() or "no ending"
     image_format = Image.registered_extensions().get(ending)
     if image_format not in Image.SAVE:
-        raise ValueError(
-            f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending or 'no ending'!r}"
-        )
+        raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending!r}")
     return image_format
-
-
-def _note_options(notes):
-    if not notes:
-        return {}
-    chunks = PngInfo()
-    for keyword, text in notes.items():
-        chunks.add_text(keyword, text)
-    return {"pnginfo": chunks}
-
-
-def _file_name(path_or_file):
-    if isinstance(path_or_file, (str, os.PathLike)):
-        return os.fspath(path_or_file)
-    return getattr(path_or_file, "name", "the file")

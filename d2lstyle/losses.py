@@ -11,6 +11,8 @@ exercise. "relative" is ours: the published terms over their value for an all-ze
 set of weights serves every network, layer and image size.
 """
 
+from .engine import checks
+
 CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
 TINY = 1e-12  # keeps "relative" finite where a target is all zero
 
@@ -21,8 +23,7 @@ def gram(features, weights=None):
     Args:
         features: (B, C, H, W), any range.
         weights: (B, 1, H, W) or (1, 1, H, W) non-negative position weights, or None for all positions alike.
-            They are rescaled to a mean of one, so weights of ones change nothing. Positions of weight zero are left out of
-            the work, and of the gradient.
+            They are rescaled to a mean of one. Positions of weight zero are left out of the work, and of the gradient.
     Returns:
         (B, C, C), the raw sum over positions.
     Raises:
@@ -58,7 +59,7 @@ def top_channels(G, keep=0.25):
         ValueError: G is no batch of square matrices, or keep is out of range.
 
     Shinde, section 3.2, takes "the two most important pixels as i and j". In eq. 1 i and j are channels: this is what
-    the sentence says, read by its symbols. `attribution.region_weights` is what it says, read by its words.
+    the sentence says, read by its symbols; `region_weights` is what it says, read by its words.
 
     >>> top_channels(torch.diag(torch.tensor([1., 9., 4.]))[None], keep=2)
     tensor([[1, 2]])
@@ -97,24 +98,10 @@ def style_layer_loss(G, A, n_positions, convention="gatys"):
     >>> style_layer_loss(torch.full((1, 1, 1), 3.), torch.ones(1, 1, 1), n_positions=1)
     tensor([1.])
     """
-    _check_convention(convention)
+    checks.choice("convention", convention, CONVENTIONS)
     if G.ndim != 3 or G.shape[1:] != A.shape[1:] or A.shape[0] not in (1, G.shape[0]):
         raise ValueError(f"expected two Grams (B, C, C) of one shape, got {tuple(G.shape)} and {tuple(A.shape)}")
     return _style_error((G - A).square().sum(dim=(1, 2)), A, n_positions, convention)
-
-
-def _rows(features):
-    """(B, H * W, C): in memory that is how the networks' channels_last features lie, so nothing is copied."""
-    return features.movedim(1, -1).flatten(1, 2)
-
-
-def _style_error(square_error, A, n_positions, convention):
-    """The convention's share of sum (G - A)^2."""
-    if convention == "relative":
-        return square_error / (A.square().sum(dim=(1, 2)) + TINY)
-    n_channels = A.shape[1]
-    mean_square = square_error / (n_channels * n_positions) ** 2
-    return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]
 
 
 def style_loss(grams, targets, n_positions, layer_weights=None, convention="gatys"):
@@ -132,12 +119,12 @@ def style_loss(grams, targets, n_positions, layer_weights=None, convention="gaty
 
     Shinde, eq. 3; Gatys et al. 2016, eq. 5.
     """
-    for name, given in (("targets", targets), ("n_positions", n_positions), ("layer_weights", layer_weights or grams)):
-        if set(given) != set(grams):
-            raise ValueError(f"expected {name} for the layers {sorted(grams)}, got {sorted(given)}")
+    layer_weights = layer_weights or dict.fromkeys(grams, 1)
+    for name, layers in (("targets", targets), ("n_positions", n_positions), ("layer_weights", layer_weights)):
+        if set(layers) != set(grams):
+            raise ValueError(f"expected {name} for the layers {sorted(grams)}, got {sorted(layers)}")
     return sum(
-        (layer_weights[layer] if layer_weights else 1)
-        * style_layer_loss(grams[layer], targets[layer], n_positions[layer], convention)
+        layer_weights[layer] * style_layer_loss(grams[layer], targets[layer], n_positions[layer], convention)
         for layer in grams
     )
 
@@ -158,7 +145,7 @@ def content_loss(F, P, convention="gatys"):
     >>> content_loss(torch.full((1, 1, 1, 2), 2.), torch.zeros(1, 1, 1, 2))
     tensor([4.])
     """
-    _check_convention(convention)
+    checks.choice("convention", convention, CONVENTIONS)
     if F.ndim != 4 or F.shape[1:] != P.shape[1:] or P.shape[0] not in (1, F.shape[0]):
         raise ValueError(
             f"expected two feature maps (B, C, H, W) of one shape, got {tuple(F.shape)} and {tuple(P.shape)}"
@@ -186,19 +173,18 @@ def total_variation(images, convention="lecture"):
     """
     if images.ndim != 4:
         raise ValueError(f"expected images (B, C, H, W), got {tuple(images.shape)}")
+    checks.choice("convention", convention, ("lecture", "d2l", "cs231n"))
     down, across = images.diff(dim=2).flatten(1), images.diff(dim=3).flatten(1)
     if convention == "lecture":
         return down.abs().sum(1) + across.abs().sum(1)
     if convention == "d2l":
         return (down.abs().sum(1) / max(down.shape[1], 1) + across.abs().sum(1) / max(across.shape[1], 1)) / 2
-    if convention == "cs231n":
-        return down.square().sum(1) + across.square().sum(1)
-    raise ValueError(f"expected convention 'lecture', 'd2l' or 'cs231n', got {convention!r}")
+    return down.square().sum(1) + across.square().sum(1)
 
 
-def _check_convention(convention):
-    if convention not in CONVENTIONS:
-        raise ValueError(f"expected a convention among {', '.join(CONVENTIONS)}, got {convention!r}")
+def _rows(features):
+    """(B, H * W, C): in memory that is how the networks' channels_last features lie, so nothing is copied."""
+    return features.movedim(1, -1).flatten(1, 2)
 
 
 def _checked_weights(weights, features):
@@ -209,3 +195,12 @@ def _checked_weights(weights, features):
     if not (weights >= 0).all() or not (weights.flatten(1).sum(1) > 0).all():  # NaN is neither
         raise ValueError("expected non-negative position weights with a positive sum")
     return weights
+
+
+def _style_error(square_error, A, n_positions, convention):
+    """The convention's share of sum (G - A)^2."""
+    if convention == "relative":
+        return square_error / (A.square().sum(dim=(1, 2)) + TINY)
+    n_channels = A.shape[1]
+    mean_square = square_error / (n_channels * n_positions) ** 2
+    return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]

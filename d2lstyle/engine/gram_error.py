@@ -2,7 +2,8 @@
 
 import torch
 
-from ..losses import _check_convention, _rows, _style_error
+from ..losses import CONVENTIONS, _rows, _style_error
+from . import checks
 
 
 def gram_loss(features, A, convention="gatys"):
@@ -19,7 +20,7 @@ def gram_loss(features, A, convention="gatys"):
 
     The gradient is that of Gatys et al. 2016, eq. 6: d sum (G - A)^2 / dF = 4 (G - A) F.
     """
-    _check_convention(convention)
+    checks.choice("convention", convention, CONVENTIONS)
     if features.ndim != 4 or A.shape[1:] != features.shape[1:2] * 2 or A.shape[0] not in (1, features.shape[0]):
         raise ValueError(
             f"expected features (B, C, H, W) and Grams (B, C, C), got {tuple(features.shape)} and {tuple(A.shape)}"
