@@ -2,8 +2,11 @@
 # make test     install, run every test and check every notebook's numbers
 # make lab      install, open JupyterLab on notebooks/
 # make test-browser  install, try labs and decks in Chromium, which must be there; pictures in build/browser
-# make figures  draw the README's pictures anew
+# make lint     install, check the style of all code with ruff; make format mends what ruff can mend
+# make lines    print how long the package and its tests are, against what the house plan allows
+# make figures  install, draw the README's pictures anew
 # make lock     refresh requirements.lock from pyproject.toml
+# make help     print these lines
 
 PYTHON ?= python3
 UV := .tools/bin/uv
@@ -16,14 +19,14 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_PREFERENCE := only-system
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: course test test-browser lab figures lock clean
+.PHONY: course test test-browser lab lint format lines figures lock clean help
 .DELETE_ON_ERROR:
 
 course: .venv/synced
 	$(BIN)/python -m tools.site.course
 
 test: .venv/synced
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 tests
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
 		--nbval-cell-timeout=240 --durations=5 --ignore notebooks/exercises notebooks
 
@@ -32,6 +35,17 @@ lab: .venv/synced
 
 test-browser: .venv/synced
 	$(BIN)/python -m pytest tests/browser --durations=5
+
+lint: .venv/synced
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/synced
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lines:
+	@$(PYTHON) tools/lines.py
 
 figures: .venv/synced
 	$(BIN)/python notebooks/figures/make_figures.py
@@ -53,6 +67,9 @@ lock: $(UV)
 	$(UV) lock --upgrade
 	$(UV) export --quiet --all-groups --all-extras --no-emit-project --output-file requirements.lock
 	@! grep -n '://' requirements.lock || { echo 'requirements.lock names a host'; exit 1; }
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
 
 clean:
 	rm -rf build .venv .tools

@@ -35,7 +35,8 @@ def machine():
         name = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown processor")
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
     bf16 = [kind for kind in ("amx_bf16", "avx512_bf16") if capabilities.get(kind)] or ["no bf16"]
-    return f"{name} ({', '.join(bf16)}), {torch.get_num_threads()} threads, torch {torch.__version__}, {datetime.date.today()}"
+    threads, today = torch.get_num_threads(), datetime.date.today()
+    return f"{name} ({', '.join(bf16)}), {threads} threads, torch {torch.__version__}, {today}"
 
 
 def _wait():

@@ -2,7 +2,8 @@
 
     python -m tools.benchmarks.fast [--size 96] [--batches 16 64] [--steps 60]
 
-Contents and styles that the fast network did not see in training: the photo `coffee`, the paintings `gilded` and `marbling`.
+Contents and styles that the fast network did not see in training: the photo `coffee`, the paintings `gilded` and
+`marbling`.
 """
 
 import argparse

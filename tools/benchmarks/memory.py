@@ -31,10 +31,8 @@ def main():
         for program in ("d2lstyle, auto", "d2lstyle, fp32", "tutorial"):
             before, peak = in_own_process(program, side)
             run = peak - before
-            print(
-                f"{program:16} {megapixels:10.2f} {peak / GIB:10.2f} GiB {run / GIB:10.2f} GiB {run / GIB / megapixels:12.2f} GiB",
-                flush=True,
-            )
+            sizes = f"{peak / GIB:10.2f} GiB {run / GIB:10.2f} GiB {run / GIB / megapixels:12.2f} GiB"
+            print(f"{program:16} {megapixels:10.2f} {sizes}", flush=True)
 
 
 def in_own_process(program, side):

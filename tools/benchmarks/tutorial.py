@@ -64,7 +64,7 @@ def objective(net, content, style, content_layer, style_layers):
 
 
 def steps(net, content, style, content_layer, style_layers):
-    """A function that makes one L-BFGS step of one evaluation and returns the loss before it; arguments as in `objective`."""
+    """A function that makes one L-BFGS step and returns the loss before it; arguments as in `objective`."""
     loss = objective(net, content, style, content_layer, style_layers)
     image = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=1)

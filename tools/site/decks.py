@@ -48,7 +48,7 @@ class Slide:
     notes: list = field(default_factory=list)
 
     def parts(self):
-        """(kind, fragment, blocks) for each run of blocks that are set together: Markdown, or one block of another kind."""
+        """(kind, fragment, blocks) for each run of blocks set together: Markdown, or one block of another kind."""
 
         def together(block):
             said = block.kind in ("heading", "prose", "item", "formula")
@@ -156,7 +156,7 @@ def code_block(cell):
 
 
 def measure(lines, most=104):
-    """The length of the longest line, where longer ones than `most` are folded, and the number of rows that this makes."""
+    """The length of the longest line, lines longer than `most` being folded, and how many rows that makes."""
     return min(most, max(map(len, lines), default=1) or 1), sum(ceil(len(line) / most) or 1 for line in lines)
 
 
@@ -196,7 +196,10 @@ def output_blocks(cell):
 def joined(outputs):
     """The outputs, with what was printed piece by piece in one."""
     for is_stream, run in groupby(outputs, lambda output: output.output_type == "stream"):
-        yield from [{"output_type": "stream", "text": "".join(each.text for each in run)}] if is_stream else run
+        if is_stream:
+            yield {"output_type": "stream", "text": "".join(output.text for output in run)}
+        else:
+            yield from run
 
 
 def text_block(text, most=14):

@@ -3,8 +3,8 @@
     python -m tools.site.exercises             # after a change of a solved sheet
     python -m tools.site.exercises --refresh   # run the solved sheets first, and store their outputs
 
-A solved sheet marks what the student is to write as nbgrader does, with "### BEGIN SOLUTION" and "### END SOLUTION"; the
-blank one has a stub there. A cell tagged "check" says whether the exercise above it is right.
+A solved sheet marks what the student is to write as nbgrader does, with "### BEGIN SOLUTION" and "### END SOLUTION";
+the blank one has a stub there. A cell tagged "check" says whether the exercise above it is right.
 """
 
 import argparse

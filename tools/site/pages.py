@@ -1,7 +1,8 @@
 """What the course's readers open: a page and a deck for each chapter, a page for each exercise sheet, and the index.
 
-Made by nbconvert with a template of ours, because all of it must build and be read offline. Jupyter Book 2 (MyST) asks a
-host for its theme while it builds; Jupyter Book 1 builds, but loads MathJax from a host, and cuts off our wider lines of code.
+Made by nbconvert with a template of ours, because all of it must build and be read offline. Jupyter Book 2 (MyST)
+asks a host for its theme while it builds; Jupyter Book 1 builds, but loads MathJax from a host, and cuts off our wider
+lines of code.
 """
 
 import base64

@@ -1,11 +1,11 @@
 """Train the network of `d2lstyle.fast`: python -m tools.training.fast_style --minutes 50
 
-What it minimises is the loss of `stylize` at its defaults, over many contents and styles at once. Interrupted, it goes on
-from its last checkpoint. Then:
+What it minimises is the loss of `stylize` at its defaults, over many contents and styles at once. Interrupted, it goes
+on from its last checkpoint. Then:
 
-    python -m tools.training.fast_style --sheet FILE   # contents in styles, seen and unseen, beside what `stylize` paints
+    python -m tools.training.fast_style --sheet FILE   # contents in styles, beside what `stylize` paints
     python -m tools.training.fast_style --measure      # losses beside those of `stylize`, and images a second
-    python -m tools.training.fast_style --publish      # the weights into the package; prints the sha256 for `fast.SHA256`
+    python -m tools.training.fast_style --publish      # the weights into the package; prints their sha256
 """
 
 import argparse
@@ -231,7 +231,7 @@ def publish(trainer):
 
 
 def judged(size):
-    """Contents (5, 3, size, size) and styles {name: (1, 3, size, size)} that training did not see; two kinds it never saw."""
+    """Contents (5, 3, size, size) and styles {name: (1, 3, size, size)} that training did not see."""
     photos = [_square(ds.sample(name), size) for name in ("coffee", "chelsea", "china")]
     bought = [resize(goods("validation", name, index), (size, size)) for name, index in (("apple", 1), ("soda", 2))]
     names = (*HELD_OUT_PAINTINGS, "starry", "mosaic", "cubism", "watercolour")
@@ -247,7 +247,7 @@ def _square(photo, size):
 
 @torch.no_grad()
 def sheet(model, net, size=96, steps=60):
-    """One picture: a row for each style; for each content the fast network's result, and to its right that of `stylize`."""
+    """One picture: a row for each style; for each content what the fast network and `stylize` paint."""
     contents, styles = judged(size)
     blank = torch.ones(1, 3, size, size)
     rows = [torch.cat((blank, contents.repeat_interleave(2, dim=0)))]
