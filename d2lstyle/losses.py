@@ -85,7 +85,8 @@ def style_layer_loss(G, A, n_positions, convention="gatys"):
     """How far a Gram matrix is from its target, in one layer.
 
     Args:
-        G, A: (B, C, C) raw Grams of the image and of the style, over equally many positions; A may have B = 1.
+        G, A: (B, C, C) raw Grams of the image and of the style, over equally many positions; A may have B = 1. G may
+            be a `LazyGram`, which finds its distance from A, and the gradient, sooner.
         n_positions: how many positions H * W both were summed over (M).
         convention: see the table above.
     Returns:
@@ -101,19 +102,24 @@ def style_layer_loss(G, A, n_positions, convention="gatys"):
     checks.choice("convention", convention, CONVENTIONS)
     if G.ndim != 3 or G.shape[1:] != A.shape[1:] or A.shape[0] not in (1, G.shape[0]):
         raise ValueError(f"expected two Grams (B, C, C) of one shape, got {tuple(G.shape)} and {tuple(A.shape)}")
-    return _style_error((G - A).square().sum(dim=(1, 2)), A, n_positions, convention)
+    error = G.square_error(A) if hasattr(G, "square_error") else (G - A).square().sum(dim=(1, 2))
+    if convention == "relative":
+        return error / (A.square().sum(dim=(1, 2)) + TINY)
+    n_channels = A.shape[1]
+    mean_square = error / (n_channels * n_positions) ** 2
+    return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]
 
 
 def style_loss(grams, targets, n_positions, layer_weights=None, convention="gatys"):
     """The weighted sum of the layers' style losses.
 
     Args:
-        grams, targets: {layer: (B, C, C)} raw Grams.
+        grams, targets: {layer: (B, C, C)} raw Grams, as in `style_layer_loss`.
         n_positions: {layer: H * W}.
-        layer_weights: {layer: w_l}, or None for ones.
+        layer_weights: {layer: w_l}, or None for ones. Each w_l may be (K, 1), for K sums in one call.
         convention: see the table above.
     Returns:
-        (B,)
+        (B,), or (K, B) for K sums.
     Raises:
         ValueError: the dicts name different layers.
 
@@ -195,12 +201,3 @@ def _checked_weights(weights, features):
     if not (weights >= 0).all() or not (weights.flatten(1).sum(1) > 0).all():  # NaN is neither
         raise ValueError("expected non-negative position weights with a positive sum")
     return weights
-
-
-def _style_error(square_error, A, n_positions, convention):
-    """The convention's share of sum (G - A)^2."""
-    if convention == "relative":
-        return square_error / (A.square().sum(dim=(1, 2)) + TINY)
-    n_channels = A.shape[1]
-    mean_square = square_error / (n_channels * n_positions) ** 2
-    return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]

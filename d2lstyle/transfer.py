@@ -46,6 +46,9 @@ class StyleStep:
     losses: dict
     image: torch.Tensor | None = None
 
+    def __str__(self):
+        return f"{self.size[1]} x {self.size[0]} px, loss {self.losses['total']:.3g}"
+
 
 @dataclass(frozen=True)
 class StyleResult:

@@ -2,8 +2,7 @@
 
 import torch
 
-from ..losses import CONVENTIONS, _rows, _style_error
-from . import checks
+from ..losses import _rows, style_layer_loss
 
 
 def gram_loss(features, A, convention="gatys"):
@@ -12,24 +11,30 @@ def gram_loss(features, A, convention="gatys"):
     Args:
         features: (B, C, H, W), of any float type; sums are taken in float32 or wider.
         A: (B, C, C) raw Grams of the style over H * W positions; A may have B = 1.
-        convention: see the table above.
+        convention: see `losses`.
     Returns:
         (B,)
     Raises:
         ValueError: shapes do not fit, or the convention is unknown.
-
-    The gradient is that of Gatys et al. 2016, eq. 6: d sum (G - A)^2 / dF = 4 (G - A) F.
     """
-    checks.choice("convention", convention, CONVENTIONS)
-    if features.ndim != 4 or A.shape[1:] != features.shape[1:2] * 2 or A.shape[0] not in (1, features.shape[0]):
-        raise ValueError(
-            f"expected features (B, C, H, W) and Grams (B, C, C), got {tuple(features.shape)} and {tuple(A.shape)}"
-        )
-    return _style_error(_GramError.apply(_rows(features), A), A, features.shape[2:].numel(), convention)
+    return style_layer_loss(LazyGram(features), A, features.shape[2:].numel(), convention)
+
+
+class LazyGram:
+    """What `gram(features)` would be: it has that shape, and knows its distance from a target."""
+
+    def __init__(self, features):
+        if features.ndim != 4:
+            raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
+        self._rows, self.shape, self.ndim = _rows(features), (*features.shape[:2], features.shape[1]), 3
+
+    def square_error(self, A):
+        """sum (G - A)^2, (B,)."""
+        return _GramError.apply(self._rows, A)
 
 
 class _GramError(torch.autograd.Function):
-    """sum (R^T R - A)^2 of each image's rows R, one row a position.
+    """sum (R^T R - A)^2 of each image's rows R, one row a position; its gradient is 4 R (R^T R - A), Gatys et al., eq. 6.
 
     Autograd would take one product for each R in R^T R, of which one comes out transposed; as the Gram is symmetric,
     they are equal. Where an image has fewer positions M than channels C, the C x C Grams of a batch are most of the
