@@ -1,4 +1,4 @@
-"""JupyterLab on this computer alone, and Debian's Chromium to use it. Run by `make test-browser`, not by `pytest tests`."""
+"""JupyterLab on this computer alone, and Debian's Chromium to use it. Run by `make test-browser` alone."""
 
 import json
 import os
@@ -23,7 +23,8 @@ PROJECTOR = {"width": 1280, "height": 720}
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-UPLOADS = "--ServerApp.tornado_settings={'websocket_max_message_size': 67108864}"  # as `make lab`, for a sentence on large files
+# as `make lab` does, for a sentence on large files
+UPLOADS = "--ServerApp.tornado_settings={'websocket_max_message_size': 67108864}"
 NO_NEWS = '{"fetchNews": "false", "checkForUpdates": false}'  # else a dialog asks about them
 PATIENCE = float(os.environ.get("PATIENCE", 1))  # more than 1 on a computer that is busy with other work
 SHORT, LONG = 30_000 * PATIENCE, 180_000 * PATIENCE  # milliseconds
@@ -76,34 +77,13 @@ def server(tmp_path_factory):
     news = home / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
     news.parent.mkdir(parents=True)
     news.write_text(NO_NEWS)
-    folders = {
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "IPYTHONDIR": "ipython",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-    }
-    environment = {
-        **os.environ,
-        **{name: str(home / name_of) for name, name_of in folders.items()},
-        "GOMP_SPINCOUNT": "1000",
-    }
+    kinds = ("JUPYTER_CONFIG", "JUPYTER_DATA", "JUPYTER_RUNTIME", "JUPYTERLAB_SETTINGS", "JUPYTERLAB_WORKSPACES")
+    folders = {f"{kind}_DIR": str(home / kind.split("_")[1].lower()) for kind in kinds}
+    environment = {**os.environ, **folders, "IPYTHONDIR": str(home / "ipython"), "GOMP_SPINCOUNT": "1000"}
     token, port = secrets.token_hex(16), _free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter",
-        "lab",
-        "--no-browser",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-        "--allow-root",
-        "--ServerApp.port_retries=0",
-        UPLOADS,
-        f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={home / 'work'}",
-    ]
+    command = [sys.executable, *"-m jupyter lab --no-browser --ip=127.0.0.1 --allow-root".split(), f"--port={port}"]
+    command += ["--ServerApp.port_retries=0", UPLOADS, f"--IdentityProvider.token={token}"]
+    command += [f"--ServerApp.root_dir={home / 'work'}"]
     with open(home / "server.log", "wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -138,9 +118,8 @@ def _end_kernels(server):
     with urlopen(Request(f"{server.url}/api/kernels", headers=headers), timeout=60) as answer:
         kernels = json.load(answer)
     for kernel in kernels:
-        urlopen(
-            Request(f"{server.url}/api/kernels/{kernel['id']}", headers=headers, method="DELETE"), timeout=60
-        ).close()
+        request = Request(f"{server.url}/api/kernels/{kernel['id']}", headers=headers, method="DELETE")
+        urlopen(request, timeout=60).close()
 
 
 class Notebook:
@@ -160,17 +139,15 @@ class Notebook:
         self.page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
         self.page.locator('li[data-command="runmenu:run-all"]').click()
         self.lab.wait_for(state="visible", timeout=LONG)
-        prompts = self.page.locator(
-            ".jp-CodeCell .jp-InputPrompt"
-        )  # JupyterLab takes the focus when the last cell is done
+        # JupyterLab takes the focus when the last cell is done
+        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")
         self.until(lambda: all(re.search(r"\d", text) for text in prompts.all_inner_texts()))
         self.lab.scroll_into_view_if_needed()
 
     def button(self, text):
         """A button of the lab by its text."""
-        return self.lab.locator(
-            "button", has_text=re.compile(rf"^\s*{re.escape(text)}\s*$")
-        )  # whose name begins with an icon
+        name = re.compile(rf"^\s*{re.escape(text)}\s*$")  # which begins with an icon
+        return self.lab.locator("button", has_text=name)
 
     def picture(self, name):
         """The bytes of the lab's picture of this name."""
@@ -230,15 +207,13 @@ class Notebook:
 
 @pytest.fixture
 def open_notebook(browser, server, request):
-    """open_notebook(name, *sources) writes a notebook and opens it; a notebook node in place of sources is opened as it is."""
+    """open_notebook(name, *sources) writes a notebook of these cells and opens it; one notebook node is opened as it is."""
     contexts, opened = [], []
 
     def open_it(name, *sources):
-        notebook = (
-            sources[0]
-            if hasattr(sources[0], "cells")
-            else new_notebook(cells=[new_code_cell(each) for each in sources])
-        )
+        notebook = sources[0]
+        if not hasattr(notebook, "cells"):
+            notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(notebook, server.folder / f"{name}.ipynb")
         context = browser.new_context(viewport=PROJECTOR)

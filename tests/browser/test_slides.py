@@ -1,4 +1,4 @@
-"""Every slide of every deck in a browser: nothing cut off, nothing asked of the network, made from the stored outputs."""
+"""Every slide of every deck in a browser, made from the stored outputs: nothing cut off, nothing asked of the network."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tools.site import decks, pages
 NOTEBOOKS = sorted((Path(pages.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
 WAIT = 120_000  # milliseconds, on a busy computer
 
-# What sticks out of the slide on the screen, and what is wider or higher than its own box. A formula's parts count as well.
+# What sticks out of the slide on the screen, and what is wider or higher than its own box; parts of formulas, too.
 STICKING_OUT = """() => {
   const slide = Reveal.getCurrentSlide(), frame = slide.getBoundingClientRect(), found = [];
   const tell = (element, why) => found.push(
@@ -18,13 +18,15 @@ STICKING_OUT = """() => {
   for (const element of slide.querySelectorAll("*:not(aside, aside *, mphantom)")) {
     const box = element.getBoundingClientRect();
     if (box.width === 0 || box.height === 0) continue;
-    if (box.left < frame.left - 1 || box.top < frame.top - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1)
-      tell(element, "outside");
-    if (element.matches(".content, .content > *, pre, p, li, td") && element.scrollWidth > element.clientWidth + 1) tell(element, "too wide");
-    if (element.matches(".content, pre") && element.scrollHeight > element.clientHeight + 2) tell(element, "too tall");
+    const left = box.left < frame.left - 1, right = box.right > frame.right + 1;
+    if (left || right || box.top < frame.top - 1 || box.bottom > frame.bottom + 1) tell(element, "outside");
+    const wide = element.scrollWidth > element.clientWidth + 1, tall = element.scrollHeight > element.clientHeight + 2;
+    if (element.matches(".content, .content > *, pre, p, li, td") && wide) tell(element, "too wide");
+    if (element.matches(".content, pre") && tall) tell(element, "too tall");
   }
-  const content = slide.querySelector(".content"), parts = [...content.children].map((part) => part.getBoundingClientRect());
-  parts.slice(1).forEach((part, index) => part.top < parts[index].bottom - 1 && tell(content.children[index + 1], "overlaps"));
+  const content = slide.querySelector(".content");
+  const boxes = [...content.children].map((child) => child.getBoundingClientRect());
+  boxes.slice(1).forEach((box, at) => box.top < boxes[at].bottom - 1 && tell(content.children[at + 1], "overlaps"));
   return {
     found, size: [frame.width, frame.height], scale: Number(content.style.getPropertyValue("--scale") || 1),
     code: [...slide.querySelectorAll(".code pre")].map((pre) => parseFloat(getComputedStyle(pre).fontSize)),
@@ -55,7 +57,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def page(browser):
-    """A page of a projector's size; its list `.asked` holds requests that leave the disk, `.said` errors of the console."""
+    """A page of a projector's size: `.asked` are the requests that leave the disk, `.said` the console's errors."""
     context = browser.new_context(viewport={"width": 1280, "height": 720})
     page = context.new_page()
     page.set_default_timeout(WAIT)

@@ -36,7 +36,7 @@ def test_there_are_twenty_to_thirty_in_every_chapter():
 @pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
 def test_the_blank_sheet_is_the_solved_one_without_its_solutions(path):
     blank = sheet_of(exercises.BLANKS / path.name)
-    assert blank == exercises.blank(sheet_of(path)), "run python exercises.py"
+    assert blank == exercises.blank(sheet_of(path)), "run python -m tools.site.exercises"
     text = nbformat.writes(blank)
     assert "SOLUTION" not in text and text.count("raise NotImplementedError") >= len(checks(blank))
 

@@ -62,7 +62,7 @@ def make(folder):
 
 
 def run(*options):
-    """Run course.py; return the finished process."""
+    """Run the command; return the finished process."""
     return subprocess.run(
         [sys.executable, "-m", "tools.site.course", *options], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
@@ -96,6 +96,8 @@ def test_the_index_shows_every_chapter(built):
     assert titles == [("01_good.html", "A red picture"), ("02_bad.html", "Broken")]
     assert '<img src="01_good.jpg"' in index and (out / "01_good.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert re.search(r"<li>know <math><msup><mi>x</mi><mn>2</mn></msup></math></li>\s*<li>see\s+red</li>", index)
+    for page in ("index.html", "01_good.html"):
+        assert '<a href="01_good.slides.html">Slides</a>' in (out / page).read_text("utf-8")
     assert re.findall(r'class="failure">(.*?)<', index) == ["Failed in cell 2: KeyError: &#39;relu9_9&#39;"]
 
 
@@ -104,11 +106,8 @@ def test_pages_ask_for_nothing_from_outside(built):
     for page in out.glob("*.html"):
         text = page.read_text("utf-8")
         if page.name.endswith(".slides.html"):
-            assert re.findall(r"<(?:script|link)[^>]* (?:src|href)=\"(.*?)\"", text) == [
-                "reveal/reveal.css",
-                "reveal/reveal.js",
-                "reveal/notes.js",
-            ]
+            asked = re.findall(r"<(?:script|link)[^>]* (?:src|href)=\"(.*?)\"", text)
+            assert asked == ["reveal/reveal.css", "reveal/reveal.js", "reveal/notes.js"]
         else:
             assert "<script" not in text and "<link" not in text
         assert re.findall(r"""(?:src=|url\(|@import )["']?(?!data:|01_good.jpg|reveal/)[^"') ]+""", text) == []
@@ -125,21 +124,14 @@ def test_a_page_shows_formulas_pictures_links_and_controls(built):
     assert re.search(r"<details><summary>Solution</summary>.*42.*</details>", page, re.DOTALL)
 
 
-def test_the_index_and_the_page_lead_to_the_deck(built):
-    _, out = built
-    for page in ("index.html", "01_good.html"):
-        assert '<a href="01_good.slides.html">Slides</a>' in (out / page).read_text("utf-8")
-
-
 def test_a_deck_shows_cells_in_columns(built):
     _, out = built
     deck = (out / "01_good.slides.html").read_text("utf-8")
     slides = re.split(r"<section[^>]*>", deck)[1:]
     shown = ["A red picture" in slide and "h1" in slide for slide in slides]
     assert shown[:2] == [False, True]  # the first column, then its first slide
-    assert (
-        deck.count("<section") == 6 and deck.count('<section class="title">') == 1
-    )  # two columns: three slides and one
+    # two columns: three slides and one
+    assert deck.count("<section") == 6 and deck.count('<section class="title">') == 1
     assert 'src="data:image/jpeg;base64,' in deck and "<mfrac><mn>1</mn><mn>4</mn></mfrac>" in deck
     assert "Left out" not in deck and "IntSlider(value" not in deck and '<a href="02_bad.slides.html">more</a>' in deck
     assert '<div class="said fragment"><p>Shown on a key</p>' in deck
@@ -218,45 +210,28 @@ def test_a_lab_is_stored_as_its_still_picture_and_a_progress_bar_not_at_all():
 
 def test_no_half_written_file_stays(built):
     _, out = built
-    names = {path.name for path in out.iterdir()}
-    assert names == {
-        "index.html",
-        "reveal",
-        "01_good.html",
-        "01_good.slides.html",
-        "01_good.ipynb",
-        "01_good.jpg",
-        "02_bad.html",
-        "02_bad.slides.html",
-        "02_bad.ipynb",
-    }
+    chapters = {f"{name}.{ending}" for name in ("01_good", "02_bad") for ending in ("html", "slides.html", "ipynb")}
+    assert {path.name for path in out.iterdir()} == {"index.html", "reveal", "01_good.jpg", *chapters}
     assert {path.name for path in (out / "reveal").iterdir()} == {"reveal.js", "reveal.css", "notes.js", "LICENSE"}
 
 
-def test_a_part_can_be_run_alone(tmp_path):
+def test_a_part_can_be_run_alone_and_one_that_is_not_there_is_refused(tmp_path):
     make(tmp_path)
     result = run("01", "--notebooks", tmp_path, "--out", tmp_path / "build")
     assert result.returncode == 0
     assert "02_bad" not in (tmp_path / "build" / "index.html").read_text("utf-8")
-
-
-def test_a_part_that_is_not_there_is_refused(tmp_path):
-    make(tmp_path)
     result = run("07", "--notebooks", tmp_path, "--out", tmp_path / "build")
     assert result.returncode == 2 and "'07' in its name" in result.stderr
 
 
-def test_a_cell_that_takes_too_long_is_stopped(tmp_path):
-    cells = [new_code_cell("import time\ntime.sleep(60)")]
-    nbformat.write(new_notebook(cells=cells), tmp_path / "1.ipynb")
-    copy = course.run(tmp_path / "1.ipynb", timeout=1, show=lambda text: None)
-    assert copy.metadata["course"]["failed"] == "cell 1: not done after 1 s"
-
-
-def test_a_kernel_that_dies_is_reported(tmp_path):
-    nbformat.write(new_notebook(cells=[new_code_cell("import os\nos._exit(1)")]), tmp_path / "1.ipynb")
-    copy = course.run(tmp_path / "1.ipynb", timeout=60, show=lambda text: None)
-    assert copy.metadata["course"]["failed"] == "cell 1: Kernel died"
+@pytest.mark.parametrize(
+    "code, timeout, reason",
+    [("import time\ntime.sleep(60)", 1, "not done after 1 s"), ("import os\nos._exit(1)", 60, "Kernel died")],
+)
+def test_a_cell_that_does_not_end_is_named(tmp_path, code, timeout, reason):
+    nbformat.write(new_notebook(cells=[new_code_cell(code)]), tmp_path / "1.ipynb")
+    copy = course.run(tmp_path / "1.ipynb", timeout=timeout, show=lambda text: None)
+    assert copy.metadata["course"]["failed"] == f"cell 1: {reason}"
 
 
 def laid_out(*cells):
