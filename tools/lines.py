@@ -1,6 +1,5 @@
 """How long the house is, against what DESIGN allows: `make lines`. Docstrings and blank lines count."""
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +28,7 @@ def sums():
 
 
 def main():
-    """Print each core file and room, and each sum beside its limit; exit 1 where one is passed."""
+    """Print each core file and room, and each sum beside its limit: a target, not a test."""
     for name in CORE:
         print(f"{lines(PACKAGE / f'{name}.py'):6}  d2lstyle/{name}.py")
     for room in ROOMS:
@@ -38,8 +37,7 @@ def main():
     print(f"{lines(*others):6}  d2lstyle/, the rest: {', '.join(sorted(file.name for file in others))}\n")
     for name, count in sums().items():
         print(f"{count:6}  of at most {MOST[name]}: {name}{'' if count <= MOST[name] else '  TOO LONG'}")
-    return any(count > MOST[name] for name, count in sums().items())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -207,7 +207,7 @@ class Notebook:
 
 @pytest.fixture
 def open_notebook(browser, server, request):
-    """open_notebook(name, *sources) writes a notebook of these cells and opens it; one notebook node is opened as it is."""
+    """open_notebook(name, *sources) writes a notebook of these cells, or takes one notebook node, and opens it."""
     contexts, opened = [], []
 
     def open_it(name, *sources):

@@ -1,4 +1,4 @@
-"""Every slide of every deck in a browser, made from the stored outputs: nothing cut off, nothing asked of the network."""
+"""Every slide of every deck in a browser: nothing cut off, nothing asked of the network."""
 
 from pathlib import Path
 

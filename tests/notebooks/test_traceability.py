@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = (ROOT / "notebooks" / "TRACEABILITY.md").read_text("utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TABLE.splitlines() if line.startswith("| ")]
-ROWS = [row for row in ROWS if "`test_" in row[2]]
+ROWS = [row for row in ROWS if ".py::test_" in row[2]]
 
 
 def headings(chapter):
@@ -30,5 +30,5 @@ def test_what_a_row_names_exists(source, places, tests):
         assert any(found.startswith(heading) for found in headings(chapter)), (
             f"chapter {chapter} has no heading {heading!r}"
         )
-    for file, name in re.findall(r"`(test_\w+\.py)::(\w+)`", tests):
+    for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", tests):
         assert f"def {name}(" in (ROOT / "tests" / file).read_text("utf-8"), f"{file} has no {name}"
