@@ -7,6 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["arms", "bootstrap", "contrasts", "plan", "pool", "runs"],
-    {"plan": ["Plan"], "command": ["QUICK"], "runs": ["pool_file", "run_experiment"]},
+    ["arms", "bootstrap", "command", "contrasts", "plan", "pool", "runs"],
+    {"plan": ["QUICK", "Plan"], "runs": ["pool_file", "run_experiment"]},
 )

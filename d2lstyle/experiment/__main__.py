@@ -1,5 +1,5 @@
 """`python -m d2lstyle.experiment`."""
 
-from .command import app
+from .command import run
 
-app()
+run()

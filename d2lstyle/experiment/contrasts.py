@@ -4,7 +4,7 @@ import numpy as np
 
 from .arms import ARMS
 from .bootstrap import holm, paired_bootstrap, unpack_answers
-from .runs import key_of
+from .plan import key_of
 
 CONTRASTS = {  # name: {arm: its weight}
     "D - B": {"D": 1, "B": -1},

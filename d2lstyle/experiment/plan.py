@@ -1,8 +1,13 @@
-"""What an experiment fixes before anything is measured."""
+"""What an experiment fixes before anything is measured, and the runs that follow from it."""
 
 import hashlib
 import json
 from dataclasses import dataclass, fields
+
+from ..backbones import MIN_SIDE
+from ..engine import checks
+from ..folders.painting import METHODS
+from .arms import ARMS, MODELS
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,7 @@ class Plan:
         per_class: numbers of training photos a class.
         models: "scratch", "fine-tuned".
         arms: names in `ARMS`.
-        size: pixels of the square images trained on.
-        paint_size: pixels at which copies are painted.
+        size, paint_size: sides of the square images trained on, and of those painted; at least 32 pixels.
         copies: of each photo; each in another mixture of styles.
         p: probability that a copy stands in for its photo.
         styles: as for `stylize_folder`; none for all paintings.
@@ -24,8 +28,10 @@ class Plan:
         strengths: of the paint, to choose from.
         preserved: part of the painted validation photos whose class the referee must tell.
         validation: photos a class for that.
-        steps: of training, (from scratch, fine-tuned); batch: images a step; lr: the highest learning rates.
+        steps, batch, lr: of training: (from scratch, fine-tuned); images a step; the highest learning rates.
         frozen: lower stages of the pretrained network that are held still.
+    Raises:
+        ValueError: a number is out of range, or an arm, a model or a method is not there or named twice.
     """
 
     data: str = "vending"
@@ -49,8 +55,64 @@ class Plan:
     lr: tuple = (3e-3, 3e-4)
     frozen: int = 5
 
+    def __post_init__(self):
+        for kind, names, known in (("arm", self.arms, ARMS), ("model", self.models, MODELS)):
+            for name in names:
+                checks.choice(kind, name, known)
+        checks.choice("method", self.method, METHODS)
+        for kind, values in (("arm", self.arms), ("model", self.models), ("number of photos", self.per_class)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"expected each {kind} once, got {values}")
+        if self.seeds < 1 or not self.per_class or min(self.per_class) < 1:
+            raise ValueError(f"expected at least one seed and one photo a class, got {self.seeds} and {self.per_class}")
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"expected p in [0, 1], got {self.p!r}")
+        if min(self.size, self.paint_size) < MIN_SIDE:
+            sides = f"{self.size} and {self.paint_size}"
+            raise ValueError(f"expected size and paint_size of at least {MIN_SIDE} pixels, got {sides}")
+        if min(self.copies, self.validation, self.batch, *self.steps) < 1 or not self.strengths:
+            least = "one copy, one validation photo, one image a step, one step and one strength"
+            raise ValueError(f"expected at least {least}")
+
     def recipe(self):
         """A digest of all that a row depends on, besides what names the row."""
         extent = {"seeds", "per_class", "models", "arms"}
         kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in extent}
         return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:16]
+
+    def shows(self, kind):
+        """Whether one of the arms shows copies of this kind."""
+        return any(ARMS[arm].copies == kind for arm in self.arms)
+
+
+QUICK = Plan(
+    seeds=2,
+    per_class=(10,),
+    models=("fine-tuned",),
+    arms=("A", "B", "C", "D"),
+    copies=1,
+    method="fast",
+    strengths=(0.1, 0.3, 1.0),
+    validation=5,
+)
+
+
+def runs(plan, sanity=False):
+    """[(model, arm, per_class, seed)]: whole seeds one after another, in case the experiment is cut off; E comes last.
+
+    Args:
+        sanity: whether to add the runs that must be at chance or must equal another arm.
+    """
+    sizes, seeds = plan.per_class, range(plan.seeds)
+    wanted = [(model, arm, n, seed) for seed in seeds for model in plan.models for n in sizes for arm in plan.arms]
+    wanted.sort(key=lambda key: key[1] == "E")
+    if sanity:
+        middle = sorted(sizes)[len(sizes) // 2]
+        wanted += [(model, "B, labels shuffled", middle, seed) for model in plan.models for seed in seeds]
+        wanted += [(model, "D, p = 0", n, 0) for model in plan.models for n in sizes if "B" in plan.arms]  # its equal
+    return wanted
+
+
+def key_of(row):
+    """Which run a row tells of: (model, arm, per_class, seed)."""
+    return row["model"], row["arm"], row["per_class"], row["seed"]

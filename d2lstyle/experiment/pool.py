@@ -19,7 +19,7 @@ from ..samples.paintings import painting_names
 from ..samples.styles import named_styles
 from ..samples.vending import DOMAINS
 from ..training import evaluate, fit
-from .arms import ARMS, Colors, Copies, classical, color_statistics, match_colors, mixed_colors, new_model
+from .arms import Colors, Copies, classical, color_statistics, match_colors, mixed_colors, new_model
 
 RECOLOUR_STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
@@ -145,7 +145,7 @@ class _Painter:
             {"styled": styled, "recoloured": self.recoloured(photos, rows, chosen["recoloured"])},
             {"styled": _mean(rows)},
         )
-        if any(ARMS[arm].copies == "unpainted" for arm in self.plan.arms):
+        if self.plan.shows("unpainted"):
             of["unpainted"], rows = self.painted(photos, name, 0, 1)
             seconds["unpainted"] = _mean(rows)
         return of, seconds

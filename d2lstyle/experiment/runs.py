@@ -9,14 +9,12 @@ from pathlib import Path
 import joblib
 import torch
 
-from ..backbones import MIN_SIDE
-from ..engine.checks import unknown_name
 from ..engine.devices import one_thread
 from ..engine.files import append_json_line, read_json_lines
-from ..folders.painting import METHODS
 from ..training import evaluate, fit
 from .arms import ARMS, MODELS, SANITY, Stream, classical, new_model
 from .bootstrap import pack_answers
+from .plan import key_of, runs
 from .pool import build_pool, load_pool, save_pool
 
 
@@ -63,9 +61,8 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
 
 def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
     """The file of the plan's `Pool`, for `load_pool`; it is made unless it is there. Arguments as of `run_experiment`."""
-    _check(plan)
     folder = _folder(root, folder)
-    extent = json.dumps([plan.recipe(), plan.seeds, plan.per_class, "E" in plan.arms])
+    extent = json.dumps([plan.recipe(), plan.seeds, plan.per_class, plan.shows("unpainted")])
     path = folder / f"pool-{hashlib.sha256(extent.encode()).hexdigest()[:16]}.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,44 +72,6 @@ def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
 
 def _folder(root, folder):
     return Path(root, "experiment") if folder is None else Path(folder)
-
-
-def _check(plan):
-    for name, values, known in (
-        ("arm", plan.arms, ARMS),
-        ("model", plan.models, MODELS),
-        ("method", (plan.method,), METHODS),
-    ):
-        for value in values:
-            if value not in known:
-                raise unknown_name(name, value, list(known))
-    for name, values in (("arm", plan.arms), ("model", plan.models), ("number of photos", plan.per_class)):
-        if len(set(values)) < len(values):
-            raise ValueError(f"expected each {name} once, got {values}")
-    if plan.seeds < 1 or not plan.per_class or min(plan.per_class) < 1:
-        raise ValueError(f"expected at least one seed and one photo a class, got {plan.seeds} and {plan.per_class}")
-    if not 0 <= plan.p <= 1:
-        raise ValueError(f"expected p in [0, 1], got {plan.p!r}")
-    if min(plan.size, plan.paint_size) < MIN_SIDE:
-        raise ValueError(
-            f"expected size and paint_size of at least {MIN_SIDE} pixels, got {plan.size} and {plan.paint_size}"
-        )
-    if min(plan.copies, plan.validation, plan.batch, *plan.steps) < 1 or not plan.strengths:
-        raise ValueError(
-            "expected at least one copy, one validation photo, one image a step, one step and one strength"
-        )
-
-
-def runs(plan, sanity=False):
-    """[(model, arm, per_class, seed)]: seed by seed, so that an unfinished experiment has whole seeds; E, the dullest, last."""
-    sizes, seeds = plan.per_class, range(plan.seeds)
-    wanted = [(model, arm, n, seed) for seed in seeds for model in plan.models for n in sizes for arm in plan.arms]
-    wanted.sort(key=lambda key: key[1] == "E")
-    if sanity:
-        middle = sorted(sizes)[len(sizes) // 2]
-        wanted += [(model, "B, labels shuffled", middle, seed) for model in plan.models for seed in seeds]
-        wanted += [(model, "D, p = 0", n, 0) for model in plan.models for n in sizes if "B" in plan.arms]  # its equal
-    return wanted
 
 
 def run_arm(pool, plan, model, arm, per_class, seed):
@@ -168,8 +127,3 @@ def _run_in_worker(pool_file, plan, key):
 @functools.lru_cache(maxsize=1)
 def _loaded(pool_file):
     return load_pool(pool_file)
-
-
-def key_of(row):
-    """Which run a row tells of: (model, arm, per_class, seed)."""
-    return row["model"], row["arm"], row["per_class"], row["seed"]

@@ -19,7 +19,8 @@ from d2lstyle.experiment import runs as module
 from d2lstyle.experiment.arms import ARMS, SANITY, Stream, classical, new_model
 from d2lstyle.experiment.bootstrap import unpack_answers
 from d2lstyle.experiment.pool import load_pool
-from d2lstyle.experiment.runs import key_of, pool_file, read_json_lines, run_arm, run_experiment, runs
+from d2lstyle.experiment.plan import key_of, runs
+from d2lstyle.experiment.runs import pool_file, read_json_lines, run_arm, run_experiment
 
 
 @pytest.fixture(scope="module")
@@ -301,8 +302,7 @@ def test_two_processes_give_the_rows_of_one(whole, plan, folder):
 
 COMMAND = """
 import sys
-from d2lstyle.pool import Plan
-from d2lstyle.runs import run_experiment
+from d2lstyle.experiment import Plan, run_experiment
 
 if __name__ == "__main__":
     run_experiment(Plan(**eval(sys.argv[1])), ".", sys.argv[2], workers=int(sys.argv[3]))
