@@ -137,10 +137,10 @@ def floor_of(module):
 
 def test_environment_has_the_ranges_of_pyproject():
     _python, *specs, _pip, _package = environment()["dependencies"]
-    found = {spec.name: spec.specifier for spec in map(Requirement, specs)}
+    specified = {spec.name: spec.specifier for spec in map(Requirement, specs)}
     wanted = {CONDA_NAMES.get(need.name, need.name): need.specifier for need in requirements()}
     wanted.pop(None, None)
-    assert found == wanted
+    assert specified == wanted
 
 
 def test_environment_is_conda_forge_alone_and_installs_the_package():
@@ -177,8 +177,10 @@ def test_lock_holds_each_dependency_in_its_range():
 
 @pytest.mark.parametrize("pattern", [REGISTRY, MACHINE_PATH], ids=["registry", "machine_path"])
 def test_no_file_names(pattern):
-    found = [f"{path.relative_to(ROOT)}: {match[0]}" for path, text in text_files() for match in pattern.finditer(text)]
-    assert found == []
+    matches = [
+        f"{path.relative_to(ROOT)}: {match[0]}" for path, text in text_files() for match in pattern.finditer(text)
+    ]
+    assert matches == []
 
 
 @pytest.mark.parametrize(

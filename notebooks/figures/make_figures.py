@@ -55,7 +55,7 @@ def main():
 
 
 def draw_augmentation():
-    """Goods as trained on, made-up variants of them, goods as met at the fair; and what the variants were worth there."""
+    """Goods as trained on, variants of them, goods as met at the fair; and what the variants were worth there."""
     record = read_record(HERE.parents[1] / "data" / "results" / "01_image_augmentation.json")
     means = means_by(record["rows"], "arm", "showroom")
     studio, fair = (batch_of(domain) for domain in ("studio", "showroom"))
@@ -91,8 +91,8 @@ def draw_fine_tuning():
     curves = {}
     for start in ("pretrained", "from scratch"):
         rows = [row for row in record["rows"] if row.get("start") == start]
-        found = means_by(rows, "epoch", "accuracy")
-        curves[start] = (list(found), *zip(*[interval[:3] for interval in found.values()]))
+        means = means_by(rows, "epoch", "accuracy")
+        curves[start] = (list(means), *zip(*[interval[:3] for interval in means.values()]))
     title = f"Twelve goods, {record['images']} photos of each ({record['few']} seeds, 95 % intervals)"
     figure = plots.plot_curves(curves, "passes over the photos", "accuracy on photos never seen", title)
     figure.axes[0].set_ylim(0, 1)
@@ -249,7 +249,7 @@ def draw_style_bank():
 
 
 def draw_fast():
-    """Photos in two styles that the fast network never saw, and in one it knows; beside them what an optimisation finds."""
+    """Photos in two styles that the fast network never saw, and in one it knows; beside them the optimisation."""
     net, side = ds.backbone("efficientnet_lite0"), 128
     photos = torch.cat([ds.sample(name, (side, side)) for name in ("coffee", "chelsea", "astronaut")])
     rows, names = [], []

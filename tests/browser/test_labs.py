@@ -24,8 +24,8 @@ def fits(lab):
 
 def step_of(notebook):
     """The number of steps that the lab says it has done."""
-    found = re.search(r"step (\d+)", notebook.lab.inner_text())
-    return int(found[1]) if found else 0
+    match = re.search(r"step (\d+)", notebook.lab.inner_text())
+    return int(match[1]) if match else 0
 
 
 def test_augmentation_lab(open_notebook, tmp_path):

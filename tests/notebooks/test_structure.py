@@ -27,11 +27,11 @@ NOT_IN_CODE = re.compile(r"^\s*[%!]\s*(?:pip|conda|mamba|uv)\b|\bsys\.path\b", r
 
 def problems(notebook):
     """What is wrong with a notebook, one line each; an empty list when it is good."""
-    found = problems_of_notebook(notebook)
+    faults = problems_of_notebook(notebook)
     for number, cell in enumerate(notebook.cells, start=1):
         check = problems_of_code if cell.cell_type == "code" else problems_of_prose
-        found += [f"cell {number}: {problem}" for problem in problems_of_any_cell(cell) + check(cell)]
-    return found
+        faults += [f"cell {number}: {problem}" for problem in problems_of_any_cell(cell) + check(cell)]
+    return faults
 
 
 def problems_of_notebook(notebook):
@@ -57,10 +57,10 @@ def problems_of_notebook(notebook):
 
 def problems_of_any_cell(cell):
     """Metadata that every cell needs."""
-    found = [f"unknown tag {tag!r}" for tag in sorted(tags(cell) - KNOWN_TAGS)]
+    faults = [f"unknown tag {tag!r}" for tag in sorted(tags(cell) - KNOWN_TAGS)]
     if cell.metadata.get("slideshow", {}).get("slide_type") not in SLIDE_TYPES:
-        found.append("no slide_type in its slideshow metadata")
-    return found
+        faults.append("no slide_type in its slideshow metadata")
+    return faults
 
 
 def problems_of_prose(cell):
@@ -73,18 +73,18 @@ def problems_of_prose(cell):
 
 def problems_of_code(cell):
     """The code and what it put out."""
-    found = []
+    faults = []
     if n_lines(cell) > MAX_LINES:
-        found.append(f"{n_lines(cell)} lines are more than {MAX_LINES}")
+        faults.append(f"{n_lines(cell)} lines are more than {MAX_LINES}")
     if cell.source.rstrip().endswith(";"):
-        found.append("trailing ';' (nbval does not silence it: write _ = ...)")
+        faults.append("trailing ';' (nbval does not silence it: write _ = ...)")
     if match := NOT_IN_CODE.search(cell.source):
-        found.append(f"{match[0].strip()!r} has no place in a notebook")
+        faults.append(f"{match[0].strip()!r} has no place in a notebook")
     for output in cell.outputs:
         if output.output_type == "error" and "raises-exception" not in tags(cell):
-            found.append(f"stored error {output.ename}")
-        found += problems_of_images(output.get("data", {}))
-    return found
+            faults.append(f"stored error {output.ename}")
+        faults += problems_of_images(output.get("data", {}))
+    return faults
 
 
 def problems_of_images(data):
@@ -179,8 +179,8 @@ DEFECTS = {
 def test_each_defect_is_found_alone(spoil, expected):
     notebook = good_notebook()
     spoil(notebook)
-    found = problems(notebook)
-    assert len(found) == 1 and expected in found[0]
+    (fault,) = problems(notebook)
+    assert expected in fault
 
 
 def test_wanted_errors_and_photos_are_fine():

@@ -27,7 +27,7 @@ def test_the_table_is_whole():
 def test_what_a_row_names_exists(source, places, tests):
     for place in places.split("; "):
         chapter, heading = place.split(": ", 1)
-        assert any(found.startswith(heading) for found in headings(chapter)), (
+        assert any(title.startswith(heading) for title in headings(chapter)), (
             f"chapter {chapter} has no heading {heading!r}"
         )
     for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", tests):

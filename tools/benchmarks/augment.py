@@ -58,11 +58,11 @@ def programs(row, size):
     if row == "lighting":
         return {"ours": ours.Lighting()}
     one = _program(row, size, v2, v2.Compose)
-    found = {"ours": _program(row, size, ours, ours.Compose)}
-    found |= {PEERS[0]: lambda images: torch.stack([one(image) for image in images]), PEERS[1]: one}
+    programs = {"ours": _program(row, size, ours, ours.Compose)}
+    programs |= {PEERS[0]: lambda images: torch.stack([one(image) for image in images]), PEERS[1]: one}
     if kornia:
-        found[PEERS[2]] = _program(row, size, kornia, lambda members: torch.nn.Sequential(*members), p=1.0)
-    return found
+        programs[PEERS[2]] = _program(row, size, kornia, lambda members: torch.nn.Sequential(*members), p=1.0)
+    return programs
 
 
 def interleaved(programs, images, rounds):

@@ -39,7 +39,7 @@ def interleaved(net, size, batches, rounds):
     for _ in range(rounds):
         for batch in batches:
             times[batch].append(batch_seconds(net, size, batch))
-    return {batch: statistics.median(each) for batch, each in times.items()}
+    return {batch: statistics.median(seconds) for batch, seconds in times.items()}
 
 
 def batch_seconds(net, size, batch):

@@ -45,7 +45,7 @@ def main():
         f"{goal:.4g} at its lowest (step {losses.index(goal)})",
         flush=True,
     )
-    print(f"{'to that loss with':38} {'seconds':>8} {'faster':>8} {'steps at each size'}", flush=True)
+    print(f"{'to that loss with':38} {'seconds':>8} {'faster':>8} {'steps at shown size'}", flush=True)
     sizes = [options.size // 2**i for i in range(len(options.coarse), -1, -1)]
     for way in options.way or WAYS:
         settings = WAYS[way] | ({"sizes": [options.size]} if way.startswith("one size") else {"sizes": sizes})
@@ -129,22 +129,21 @@ def cost_of_bf16(net, size, steps):
             for precision in ("fp32", "bf16")
         )
         costs.append(half / single - 1)
-    each = ", ".join(f"{cost:+.1%}" for cost in costs)
-    return (
-        f"{steps} steps with all defaults, judged in fp32: bf16 ends {sum(costs) / len(costs):+.1%} above fp32 ({each})"
-    )
+    shown = ", ".join(f"{cost:+.1%}" for cost in costs)
+    mean = sum(costs) / len(costs)
+    return f"{steps} steps with all defaults, judged in fp32: bf16 ends {mean:+.1%} above fp32 ({shown})"
 
 
 def judged(net, content, style, image):
     """The default loss of an image, by the published functions in fp32."""
     layers = [*net.content_layers, *net.style_layers]
     with torch.no_grad():
-        found, of_content, of_style = (net(picture.to(net.mean), layers) for picture in (image, content, style))
-        terms = [ds.content_loss(found[layer], of_content[layer], "relative") for layer in net.content_layers]
+        features, of_content, of_style = (net(picture.to(net.mean), layers) for picture in (image, content, style))
+        terms = [ds.content_loss(features[layer], of_content[layer], "relative") for layer in net.content_layers]
         for layer in net.style_layers:
-            positions = found[layer][0, 0].numel()
+            positions = features[layer][0, 0].numel()
             target = ds.gram(of_style[layer]) / of_style[layer][0, 0].numel() * positions
-            error = ds.style_layer_loss(ds.gram(found[layer]), target, positions, "relative")
+            error = ds.style_layer_loss(ds.gram(features[layer]), target, positions, "relative")
             terms.append(net.style_weight / len(net.style_layers) * error)
         terms.append(2 * ds.total_variation(image.to(net.mean), "d2l"))
     return sum(terms).item()

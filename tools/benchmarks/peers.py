@@ -31,12 +31,12 @@ def d2l(net, content, style, content_layer, style_layers):
     model.requires_grad_(True)  # as a network is when it comes from the model zoo
 
     def features(x):
-        found = {}
+        activations = {}
         for index, module in enumerate(model):
             x = module(x)
             if index in wanted:
-                found[wanted[index]] = x
-        return found
+                activations[wanted[index]] = x
+        return activations
 
     def gram(x):
         channels, positions = x.shape[1], x.numel() // x.shape[1]
@@ -50,9 +50,9 @@ def d2l(net, content, style, content_layer, style_layers):
     optimizer = torch.optim.Adam([image], lr=0.3)
 
     def step():
-        found = features(image)
-        losses = [(found[content_layer] - content_target).square().mean()]
-        losses += [1e3 * (gram(found[layer]) - style_targets[layer]).square().mean() for layer in style_layers]
+        activations = features(image)
+        losses = [(activations[content_layer] - content_target).square().mean()]
+        losses += [1e3 * (gram(activations[layer]) - style_targets[layer]).square().mean() for layer in style_layers]
         losses += [10 * 0.5 * (image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean())]
         optimizer.zero_grad()
         sum(losses).backward()

@@ -41,7 +41,7 @@ def main():
     for _ in range(options.rounds):
         for name, measure in entries.items():
             times[name].append(measure())
-    print_table({name: statistics.median(each) for name, each in times.items()}, options)
+    print_table({name: statistics.median(seconds) for name, seconds in times.items()}, options)
 
 
 def peer_step(name, net, content, style):

@@ -90,15 +90,15 @@ def slide_type(cell):
 
 def groups(notebook):
     """(slide or subslide, its cells) for each slide of the notebook, in order."""
-    found = []
+    slides = []
     for cell in notebook.cells:
         kind = slide_type(cell)
         if kind == "skip" or cell.cell_type == "raw" or not cell.source.strip():
             continue
-        if kind in ("slide", "subslide") or not found:
-            found.append((kind, []))
-        found[-1][1].append(cell)
-    return found
+        if kind in ("slide", "subslide") or not slides:
+            slides.append((kind, []))
+        slides[-1][1].append(cell)
+    return slides
 
 
 def cell_blocks(cell, folder):
@@ -121,25 +121,25 @@ def prose_blocks(markdown, folder):
     pattern = (
         r"```.*?^```|\$\$.*?\$\$|^(?:[-*]|\d+\.) .*?(?=\n(?:[-*]|\d+\.) |\n\s*\n(?! )|\Z)|^\S.*?(?=\n\s*\n|\n\$\$|\Z)"
     )
-    found = []
+    blocks = []
     for match in re.finditer(pattern, markdown.strip(), re.MULTILINE | re.DOTALL):
         text = match[0].strip()
         picture = re.fullmatch(r"!\[(.*?)\]\((\S+?\.(jpg|png))\)", text, re.DOTALL)
         if picture and (path := Path(folder, picture[2])).is_file():
-            found.append(figure_block(path.read_bytes(), picture[3], alt=picture[1]))
+            blocks.append(figure_block(path.read_bytes(), picture[3], alt=picture[1]))
         elif text.startswith("# "):
-            found.append(Block("heading", text, 120))
+            blocks.append(Block("heading", text, 120))
         elif text.startswith("#"):
-            found.append(Block("heading", text, 66))
+            blocks.append(Block("heading", text, 66))
         elif text.startswith("$$"):
-            found.append(Block("formula", text, 86 + 40 * text.count(r"\\")))
+            blocks.append(Block("formula", text, 86 + 40 * text.count(r"\\")))
         elif text.startswith("|"):
-            found.append(Block("prose", text, 44 * text.count("\n") + 16))
+            blocks.append(Block("prose", text, 44 * text.count("\n") + 16))
         elif re.match(r"([-*]|\d+\.) ", text):
-            found.append(Block("item", text, 39 * rows_of(text, 76) + 6))
+            blocks.append(Block("item", text, 39 * rows_of(text, 76) + 6))
         else:
-            found.append(Block("prose", text, 39 * rows_of(text, 80) + 16))
-    return found
+            blocks.append(Block("prose", text, 39 * rows_of(text, 80) + 16))
+    return blocks
 
 
 def rows_of(markdown, length):
@@ -162,35 +162,35 @@ def measure(lines, most=104):
 
 def output_blocks(cell):
     """The outputs of a cell: pictures, HTML, Markdown or text, whichever says most; live controls are left out."""
-    found = []
+    blocks = []
     for output in joined(cell.get("outputs", [])):
         data = output.get("data", {})
         picture = next((mime for mime in PICTURES if mime in data), None)
         if picture:
-            found.append(
+            blocks.append(
                 figure_block(
                     base64.b64decode(data[picture]), PICTURES[picture], f"Figure of cell {cell.execution_count}"
                 )
             )
         elif "text/html" in data:
             label = (
-                found.pop().content.strip("'\n")
-                if found and found[-1].kind == "text" and "\n" not in found[-1].content
+                blocks.pop().content.strip("'\n")
+                if blocks and blocks[-1].kind == "text" and "\n" not in blocks[-1].content
                 else ""
             )
-            found.append(media_block(data["text/html"], label))
+            blocks.append(media_block(data["text/html"], label))
         elif "text/markdown" in data or "text/latex" in data:
-            found += prose_blocks(data.get("text/markdown") or data["text/latex"], ".")
+            blocks += prose_blocks(data.get("text/markdown") or data["text/latex"], ".")
         elif output["output_type"] == "error":
-            found.append(text_block(f"{output.ename}: {output.evalue}"))
+            blocks.append(text_block(f"{output.ename}: {output.evalue}"))
         elif text := output.get("text") or (WIDGET not in data and data.get("text/plain")):
-            found.append(text_block(text))
-        if len(found) > 1 and found[-1].kind == found[-2].kind == "media":  # players, side by side
-            found[-2:] = [Block("media", found[-2].content + found[-1].content, found[-2].height)]
-    for block in found:
+            blocks.append(text_block(text))
+        if len(blocks) > 1 and blocks[-1].kind == blocks[-2].kind == "media":  # players, side by side
+            blocks[-2:] = [Block("media", blocks[-2].content + blocks[-1].content, blocks[-2].height)]
+    for block in blocks:
         block.cell = cell.execution_count or 0
         block.columns = max(block.columns, code_block(cell).columns)  # so that text is no larger than the code above it
-    return found
+    return blocks
 
 
 def joined(outputs):

@@ -88,8 +88,8 @@ def to_html(markdown, renderer=Prose, **options):
 def style():
     """The style sheet, with the colours of code for light and dark screens."""
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("friendly", "github-dark"))
-    own = (TEMPLATES / "style.css").read_text("utf-8")  # last, for its background of code to win
-    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{own}"
+    ours = (TEMPLATES / "style.css").read_text("utf-8")  # last, for its background of code to win
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n{ours}"
 
 
 def save(notebook, source, out):
@@ -168,9 +168,9 @@ def neighbours(source):
     """("prev", title, address) of the chapter before and ("next", ...) of the one after, where there are such."""
     chapters = sorted(source.parent.glob("[0-9]*.ipynb"))
     at = chapters.index(source)
-    found = [("prev", path) for path in chapters[:at][-1:]] + [("next", path) for path in chapters[at + 1 :][:1]]
+    beside = [("prev", path) for path in chapters[:at][-1:]] + [("next", path) for path in chapters[at + 1 :][:1]]
     return [
-        (which, title_of(nbformat.read(path, as_version=4), path.stem), f"{path.stem}.html") for which, path in found
+        (which, title_of(nbformat.read(path, as_version=4), path.stem), f"{path.stem}.html") for which, path in beside
     ]
 
 
@@ -184,12 +184,12 @@ def deck(notebook, source):
         "code": lambda text: Markup(Highlight2HTML()(text)),
     }
     colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    own, script = ((TEMPLATES / name).read_text("utf-8") for name in ("deck.css", "deck.js"))
+    ours, script = ((TEMPLATES / name).read_text("utf-8") for name in ("deck.css", "deck.js"))
     return templates.get_template("deck.html.j2").render(
         title=title_of(notebook, source.stem),
         name=source.stem,
         columns=decks.columns(notebook, source.parent),
-        style=f"{colours}\n{own}",
+        style=f"{colours}\n{ours}",
         script=script,
     )
 

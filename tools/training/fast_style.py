@@ -163,9 +163,11 @@ class Trainer:
             grams = self.grams(style)
             grams = _mixed(grams, {layer: gram.roll(1, 0) for layer, gram in grams.items()}, share)
             grams = _mixed(grams, targets["grams"], alpha)
-        own = self.model.statistics(style)
-        neighbours = {level: fast.Statistics(*(value.roll(1, 0) for value in values)) for level, values in own.items()}
-        statistics = fast.mixed_statistics([own, neighbours], torch.stack((share, 1 - share), dim=1))
+        paired = self.model.statistics(style)
+        neighbours = {
+            level: fast.Statistics(*(value.roll(1, 0) for value in values)) for level, values in paired.items()
+        }
+        statistics = fast.mixed_statistics([paired, neighbours], torch.stack((share, 1 - share), dim=1))
         painted = self.model.paint(content, statistics, alpha, seed=int(rng.integers(2**31)))
         inside = painted.clamp(0, 1)
         image = painted + (inside - painted).detach()  # clamped, with a gradient everywhere
