@@ -24,18 +24,10 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values, level=0.95):
-    """The mean of one number per seed, with Student's t interval.
+    """The mean of at least two numbers, one a seed, with Student's t interval at a level of confidence within (0, 1).
 
     It holds for few seeds, if what varies from seed to seed is about normal; the interval of differences between two
-    methods is that of the differences seed by seed.
-
-    Args:
-        values: at least two numbers, one a seed.
-        level: of confidence, between 0 and 1.
-    Returns:
-        Interval.
-    Raises:
-        ValueError: fewer than two values, or one that is not finite.
+    methods is that of the differences seed by seed. ValueError: fewer than two values, or one that is not finite.
 
     >>> mean_interval([1.0, 2.0, 3.0])
     Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
@@ -46,61 +38,40 @@ def mean_interval(values, level=0.95):
     if not 0 < level < 1:
         raise ValueError(f"expected level between 0 and 1, got {level!r}")
     n, mean = len(values), sum(values) / len(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * deviation / math.sqrt(n)
+    # Of the standard t: for equal values, whose scale is zero, scipy's interval would be NaN.
+    reach = float(stats.t.interval(level, n - 1)[1] * stats.sem(values))
     return Interval(mean, mean - reach, mean + reach, n)
 
 
 def means_by(rows, by, value):
-    """The mean of a column over seeds, for each value of another one.
+    """{each value of the column `by`, in order of appearance: Interval of the column `value` over its rows}
 
-    Args:
-        rows: list of dicts, one a run, with at least `by` and `value`.
-        by: the column that tells what is compared, such as "arm".
-        value: the column of numbers.
-    Returns:
-        {each value of `by`, in order of appearance: Interval}
+    `rows` is a list of dicts, one a run; `by` tells what is compared, such as "arm".
     """
-    return {name: mean_interval([row[value] for row in rows if row[by] == name]) for name in _distinct(rows, by)}
+    names = dict.fromkeys(row[by] for row in rows)
+    return {name: mean_interval([row[value] for row in rows if row[by] == name]) for name in names}
 
 
 def gains_over(rows, by, value, baseline):
-    """By how much each arm beats a baseline, as the mean of differences on the same seed.
+    """By how much each arm beats a baseline: {each other value of `by`: Interval of the differences on the same seed}.
 
-    Seeds differ more than arms do, because some draw better photos for all; the difference leaves that out.
-
-    Args:
-        rows, by, value: as for `means_by`; each row has a "seed".
-        baseline: the value of `by` to compare with.
-    Returns:
-        {each other value of `by`: Interval}
-    Raises:
-        ValueError: the baseline is not there, or an arm lacks one of its seeds.
+    Seeds differ more than arms do, because some draw better photos for all; the difference leaves that out. Arguments
+    as for `means_by`; each row has a "seed". ValueError: the baseline is not there, or an arm lacks one of its seeds.
     """
     numbers = {(row[by], row["seed"]): row[value] for row in rows}
-    arms, seeds = _distinct(rows, by), [seed for name, seed in numbers if name == baseline]
+    arms, seeds = dict.fromkeys(row[by] for row in rows), [seed for name, seed in numbers if name == baseline]
     missing = [(name, seed) for name in arms for seed in seeds if (name, seed) not in numbers]
     if not seeds or missing:
         raise ValueError(f"expected each arm at each seed of {baseline!r}, got none for {missing or baseline!r}")
-    return {
-        name: mean_interval([numbers[name, seed] - numbers[baseline, seed] for seed in seeds])
-        for name in arms
-        if name != baseline
-    }
-
-
-def _distinct(rows, by):
-    return list(dict.fromkeys(row[by] for row in rows))
+    gains = {name: [numbers[name, seed] - numbers[baseline, seed] for seed in seeds] for name in arms}
+    return {name: mean_interval(differences) for name, differences in gains.items() if name != baseline}
 
 
 def write_record(path, rows, *, command, **about):
-    """Keep the rows of a run as JSON: the file appears whole or not at all.
+    """Keep the rows of a run as JSON: the file appears whole or not at all, and its folder is made.
 
-    Args:
-        path: the file to write; its folder is made.
-        rows: list of dicts of numbers and texts, one a measurement.
-        command: what to type to measure them again.
-        **about: whatever else a reader should know: sizes, epochs, the machine.
+    `rows` is a list of dicts, one a measurement; `command` what to type to measure them again; `about` whatever else a
+    reader should know: sizes, epochs, the machine.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,11 +81,7 @@ def write_record(path, rows, *, command, **about):
 
 
 def read_record(path):
-    """What `write_record` kept: a dict with "command", "date", "rows" and the rest.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is no record.
-    """
+    """What `write_record` kept: a dict with "command", "date", "rows" and the rest; FileNotFoundError or ValueError."""
     try:
         record = json.loads(Path(path).read_bytes())
     except FileNotFoundError:

@@ -4,10 +4,8 @@ import hashlib
 import json
 import os
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-CHUNK = 1 << 16  # bytes read at once
 
 
 @contextmanager
@@ -15,10 +13,7 @@ def replacing(path):
     """`with replacing(path) as part:` gives a new file's path, whose file takes that of `path` at the end of the block.
 
     A reader meets the old file or the new one, never a half; where the block raises, nothing is left. Several
-    processes may write the same file: the last one stays.
-
-    Args:
-        path: the file to write, in a folder that exists.
+    processes may write the same file, in a folder that exists: the last one stays.
     """
     path = Path(path)
     part = part_of(path)
@@ -48,10 +43,8 @@ def read_json_lines(path):
         return []
     rows = []
     for line in lines:
-        try:
+        with suppress(ValueError):  # the run was killed while it wrote
             rows.append(json.loads(line))
-        except ValueError:  # the run was killed while it wrote
-            continue
     return rows
 
 
@@ -65,6 +58,6 @@ def file_digest(path, algorithm="sha256"):
     """The digest of a file's content, in hexadecimal digits."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(1 << 16):
             digest.update(chunk)
     return digest.hexdigest()
