@@ -3,11 +3,11 @@
 Each operation is a pure function of images (B, 3, H, W), float in [0, 1], and of its parameters: a number for all
 images or a tensor (B,), one for each. The classes draw these parameters; `transform.draw(images, generator)` shows
 them, and `resized_crop(images, **transform.draw(images, generator))` is what `transform(images, generator)` does.
-
-The results are new tensors without gradients. Shapes and parameters are checked; the values of the pixels are not.
+Results are new tensors without gradients. Shapes and parameters are checked; the values of the pixels are not.
 """
 
 import math
+from functools import partial
 from itertools import groupby
 
 import torch
@@ -17,8 +17,9 @@ from .engine import checks
 from .images import scaled_size
 
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's grey
-PART_VALUES = 2**20  # in a part of a batch: with fewer, threads wait for each other; more leave the cache
+CHUNK_VALUES = 2**20  # in a chunk of a batch: with fewer, threads wait for each other; more leave the cache
 NEIGHBOURS = 16  # images that share the order of ColorJitter
+FACTORS = {"brightness": (0, math.inf), "contrast": (0, math.inf), "saturation": (0, math.inf), "hue": (-0.5, 0.5)}
 
 
 def horizontal_flip(images, flipped):
@@ -33,6 +34,19 @@ def horizontal_flip(images, flipped):
 def vertical_flip(images, flipped):
     """Turn upside down those images where `flipped`, (B,) bool, is true. Lecture 15, "flips"."""
     return _flip(images, flipped, -2)
+
+
+@torch.no_grad()
+def _flip(images, flipped, dim):
+    checks.batch(images)
+    flipped = torch.as_tensor(flipped)
+    if flipped.dtype != torch.bool or flipped.shape not in ((), images.shape[:1]):
+        raise ValueError(f"expected flipped as ({len(images)},) bool, got {tuple(flipped.shape)} {flipped.dtype}")
+    flipped = flipped.expand(len(images)).tolist()
+    out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for chunk in chunks(images, flipped):
+        out[chunk] = images[chunk].flip(dim) if flipped[chunk.start] else images[chunk]
+    return out
 
 
 @torch.no_grad()
@@ -53,15 +67,15 @@ def resized_crop(images, top, left, height, width, size):
     checks.batch(images)
     size = scaled_size((1, 1), size)
     H, W = images.shape[-2:]
-    given = (("top", top, 0, H - 1), ("left", left, 0, W - 1), ("height", height, 1, H), ("width", width, 1, W))
-    windows = [
-        checks.per_image(name, value, len(images), low, high, integer=True).tolist() for name, value, low, high in given
-    ]
+    integers = partial(checks.per_image, batch=len(images), integer=True)
+    corners = integers("top", top, low=0, high=H - 1), integers("left", left, low=0, high=W - 1)
+    sides = integers("height", height, low=1, high=H), integers("width", width, low=1, high=W)
     out = images.new_empty((len(images), 3, *size))
-    for image, result, t, l, h, w in zip(images.split(1), out.split(1), *windows):
+    for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(n.tolist() for n in (*corners, *sides))):
         if t + h > H or l + w > W:
-            got = f"rows {t} to {t + h}, columns {l} to {l + w}"
-            raise ValueError(f"expected windows within {H} x {W} pixels, got {got}")
+            raise ValueError(
+                f"expected windows within {H} x {W} pixels, got rows {t} to {t + h}, columns {l} to {l + w}"
+            )
         # The antialiasing filter equals plain bilinear where nothing shrinks, at twice its cost.
         shrinks = h > size[0] or w > size[1]
         result.copy_(F.interpolate(image[:, :, t : t + h, l : l + w], size, mode="bilinear", antialias=shrinks))
@@ -106,25 +120,21 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
     Lecture 15, "colour"; torchvision's ColorJitter of each image.
     """
     checks.batch(images)
+    values, adjustments = (brightness, contrast, saturation, hue), (_brighten, _contrast, _saturate, _turn)
     factors = [
-        None if value is None else checks.per_image(name, value, len(images), low, high).to(images).view(-1, 1, 1, 1)
-        for name, value, low, high in (
-            ("brightness", brightness, 0, math.inf),
-            ("contrast", contrast, 0, math.inf),
-            ("saturation", saturation, 0, math.inf),
-            ("hue", hue, -0.5, 0.5),
-        )
+        None if value is None else checks.per_image(name, value, len(images), *ends).to(images).view(-1, 1, 1, 1)
+        for (name, ends), value in zip(FACTORS.items(), values)
     ]
     orders = _orders(order, images)
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     space = None
-    for part in parts(images, orders):
-        x = out[part].copy_(images[part])
+    for chunk in chunks(images, orders):
+        x = out[chunk].copy_(images[chunk])
         if space is None or space.shape[1] < len(x):  # made once: fresh memory costs more than the arithmetic
             space = x.new_empty(5, len(x), 1, *x.shape[2:])
-        for which in orders[part.start]:
+        for which in orders[chunk.start]:
             if factors[which] is not None:
-                (_brighten, _contrast, _saturate, _turn)[which](x, factors[which][part], space[:, : len(x)])
+                adjustments[which](x, factors[which][chunk], space[:, : len(x)])
     return out
 
 
@@ -165,6 +175,26 @@ def _turn(x, shift, space):
     x.abs_().sub_(c, alpha=3).abs_().add_(base).clamp_(m, v)
 
 
+def _orders(order, images):
+    """[(first, second, third, fourth)] for each image."""
+    if order is None:
+        return [(0, 1, 2, 3)] * len(images)
+    if order.shape != (len(images), 4) or (order.sort(dim=1).values.cpu() != torch.arange(4)).any():
+        got = f"{tuple(order.shape)}, {order.tolist()[:2]}"
+        raise ValueError(f"expected order ({len(images)}, 4) of permutations of 0, 1, 2, 3, got {got}")
+    return list(map(tuple, order.tolist()))
+
+
+def chunks(images, keys=None):
+    """Slices of a few images whose keys are equal; on a GPU, of as many as there are."""
+    most = len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel())
+    start = 0
+    for _, run in groupby(keys or [0] * len(images)):
+        stop = start + len(list(run))
+        yield from (slice(i, min(i + most, stop)) for i in range(start, stop, most))
+        start = stop
+
+
 class Transform:
     """Draws parameters for each image, and hands them to a pure function."""
 
@@ -174,6 +204,13 @@ class Transform:
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in vars(self).items())})"
+
+
+def uniform(images, generator, low, high, tries=None):
+    """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
+    shape = (len(images),) if tries is None else (len(images), tries)
+    drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
+    return drawn * (high - low) + low
 
 
 class RandomHorizontalFlip(Transform):
@@ -227,13 +264,12 @@ class RandomResizedCrop(Transform):
         heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
         fits = (heights >= 1) & (widths >= 1) & (heights <= H) & (widths <= W)
         first = fits.byte().argmax(dim=1, keepdim=True)
-        found = fits.any(dim=1)
+        any_fits = fits.any(dim=1)
         # No window fits: the whole image, or as much of it as the ratios allow.
-        height = heights.gather(1, first)[:, 0].where(found, min(H, max(1, round(W / self.ratio[0]))))
-        width = widths.gather(1, first)[:, 0].where(found, min(W, max(1, round(H * self.ratio[1]))))
-        top, left = (uniform(images, generator, 0, 1) for _ in range(2))
-        top = (top * (H - height + 1)).floor().where(found, (H - height) // 2)
-        left = (left * (W - width + 1)).floor().where(found, (W - width) // 2)
+        height = heights.gather(1, first)[:, 0].where(any_fits, min(H, max(1, round(W / self.ratio[0]))))
+        width = widths.gather(1, first)[:, 0].where(any_fits, min(W, max(1, round(H * self.ratio[1]))))
+        top = (uniform(images, generator, 0, 1) * (H - height + 1)).floor().where(any_fits, (H - height) // 2)
+        left = (uniform(images, generator, 0, 1) * (W - width + 1)).floor().where(any_fits, (W - width) // 2)
         return dict(top=top.long(), left=left.long(), height=height.long(), width=width.long(), size=self.size)
 
 
@@ -250,26 +286,34 @@ class ColorJitter(Transform):
     function = staticmethod(color_jitter)
 
     def __init__(self, brightness=0, contrast=0, saturation=0, hue=0):
-        self.brightness = _around("brightness", brightness, 1, 0, math.inf)
-        self.contrast = _around("contrast", contrast, 1, 0, math.inf)
-        self.saturation = _around("saturation", saturation, 1, 0, math.inf)
-        self.hue = _around("hue", hue, 0, -0.5, 0.5)
+        self.brightness = _around(1, "brightness", brightness)
+        self.contrast = _around(1, "contrast", contrast)
+        self.saturation = _around(1, "saturation", saturation)
+        self.hue = _around(0, "hue", hue)
 
     def draw(self, images, generator=None):
         """{"brightness", "contrast", "saturation", "hue": (B,) each, or None where nothing changes, "order": (B, 4)}"""
-        ranges = dict(vars(self))
-        drawn = {name: uniform(images, generator, *ends) if ends else None for name, ends in ranges.items()}
+        drawn = {name: uniform(images, generator, *ends) if ends else None for name, ends in vars(self).items()}
         order = uniform(images, generator, 0, 1, tries=4).argsort(dim=1)
         return drawn | {"order": order[torch.arange(len(order), device=order.device) // NEIGHBOURS * NEIGHBOURS]}
+
+
+def _around(centre, name, amount):
+    """torchvision's rule: a number r is the range centre - r to centre + r, cut at its lowest; None changes nothing."""
+    low, high = FACTORS[name]
+    if not isinstance(amount, (tuple, list)):
+        radius = checks.number(name, amount, 0, high)
+        amount = (max(low, centre - radius), centre + radius)
+    ends = checks.number_range(name, amount, low, high)
+    return None if ends == (centre, centre) else ends
 
 
 class Compose:
     """One transform after another.
 
     Args:
-        transforms: callables, each called as transform(images, generator=generator), that treat every image by
-            itself: on the CPU a batch goes through in parts of a few images, so that what lies between two of them
-            stays in the cache.
+        transforms: callables, each called as transform(images, generator=generator), that treat every image by itself:
+            on the CPU a batch goes through in chunks of a few images, so that what lies between stays in the cache.
     """
 
     def __init__(self, transforms):
@@ -281,62 +325,13 @@ class Compose:
         """New images from a batch; `generator`: a torch.Generator, or None for torch's own."""
         checks.batch(images)
         out = None
-        for part in parts(images):
-            x = images[part]
+        for chunk in chunks(images):
+            x = images[chunk]
             for transform in self.transforms:
                 x = transform(x, generator=generator)
             out = x.new_empty((len(images), *x.shape[1:])) if out is None else out
-            out[part] = x
+            out[chunk] = x
         return out
 
     def __repr__(self):
         return f"Compose({self.transforms})"
-
-
-@torch.no_grad()
-def _flip(images, flipped, dim):
-    checks.batch(images)
-    flipped = torch.as_tensor(flipped)
-    if flipped.dtype != torch.bool or flipped.shape not in ((), images.shape[:1]):
-        raise ValueError(f"expected flipped as ({len(images)},) bool, got {tuple(flipped.shape)} {flipped.dtype}")
-    flipped = flipped.expand(len(images)).tolist()
-    out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for part in parts(images, flipped):
-        out[part] = images[part].flip(dim) if flipped[part.start] else images[part]
-    return out
-
-
-def parts(images, keys=None):
-    """Slices of a few images whose keys are equal; on a GPU, of as many as there are."""
-    most = len(images) if images.device.type != "cpu" else max(1, PART_VALUES // images[0].numel())
-    begin = 0
-    for _, run in groupby(keys if keys else [0] * len(images)):
-        end = begin + len(list(run))
-        yield from (slice(i, min(i + most, end)) for i in range(begin, end, most))
-        begin = end
-
-
-def _orders(order, images):
-    """[(first, second, third, fourth)] for each image."""
-    if order is None:
-        return [(0, 1, 2, 3)] * len(images)
-    if order.shape != (len(images), 4) or (order.sort(dim=1).values.cpu() != torch.arange(4)).any():
-        got = f"{tuple(order.shape)}, {order.tolist()[:2]}"
-        raise ValueError(f"expected order ({len(images)}, 4) of permutations of 0, 1, 2, 3, got {got}")
-    return [tuple(each) for each in order.tolist()]
-
-
-def uniform(images, generator, low, high, tries=None):
-    """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
-    shape = (len(images),) if tries is None else (len(images), tries)
-    drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
-    return drawn * (high - low) + low
-
-
-def _around(name, given, centre, low, high):
-    """torchvision's rule: a number r is the range centre - r to centre + r, cut at `low`; None if nothing changes."""
-    if not isinstance(given, (tuple, list)):
-        radius = checks.number(name, given, 0, high)
-        given = (max(low, centre - radius), centre + radius)
-    ends = checks.number_range(name, given, low, high)
-    return None if ends == (centre, centre) else ends

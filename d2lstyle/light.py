@@ -1,20 +1,16 @@
 """Another light for each image: its colour temperature, and a window that is reflected (the CES'19 vending machine)."""
 
-import math
 from functools import partial
 
 import torch
 
-from .augment import LUMA, Transform, parts, uniform
+from .augment import LUMA, Transform, chunks, uniform
 from .engine import checks
 
 PLANCK = 0.014388  # m K, the second radiation constant
-
-
 WAVELENGTHS = (612e-9, 549e-9, 465e-9)  # m, where the red, green and blue of sRGB lie
-
-
 NEUTRAL = 6500.0  # K
+RANGES = dict(temperature=(1000, 40000), glare=(0, 1), x=(), y=(), radius=(1e-6,), stretch=(1,), angle=())
 
 
 @torch.no_grad()
@@ -22,44 +18,34 @@ def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius
     """Photograph the same scene in another light, and with a window reflected in it.
 
     Args:
-        images: (B, 3, H, W) in [0, 1].
+        images: (B, 3, H, W) in [0, 1]. Each of the others is a number for all of them, or (B,), one for each.
         temperature: of the light in kelvin, 1000 to 40000: 3000 a warm lamp, 6500 changes nothing, 10000 blue shade.
         glare: strength of the reflection at its centre, 0 (none) to 1 (white).
         x, y: its centre, in widths from the left and in heights from the top of the image; it may lie outside.
         radius: of its short axis in shorter sides of the image, where it has fallen to exp(-1/2) = 61 %.
         stretch: long axis over short axis, at least 1: a large one makes a streak.
         angle: of the long axis in degrees, counter-clockwise from horizontal.
-            Each is a number or (B,).
     Returns:
         (B, 3, H, W) in [0, 1]
     Raises:
         ValueError: a parameter is outside its range or not finite, or there are not B of them.
 
-    Ours. The camera stays white-balanced for 6500 K, so each channel is scaled by Planck's black-body law at its
-    wavelength over the law at 6500 K; the power 1/2.2 takes that from light to pixel values, and the luma of white is
-    kept. The glare, a Gaussian g, is added like a second exposure: 1 - (1 - image)(1 - g).
+    Ours. The camera stays white-balanced for 6500 K: each channel is scaled by Planck's law at its wavelength over that
+    at 6500 K, to the power 1/2.2, from light to pixel values; the luma of white is kept. The glare, a Gaussian g, comes
+    as a second exposure: 1 - (1 - image)(1 - g).
     """
     checks.batch(images)
-    far = math.inf
-    given = (
-        ("temperature", temperature, 1000, 40000),
-        ("glare", glare, 0, 1),
-        ("x", x, -far, far),
-        ("y", y, -far, far),
-        ("radius", radius, 1e-6, far),
-        ("stretch", stretch, 1, far),
-        ("angle", angle, -far, far),
-    )
-    temperature, *glares = (checks.per_image(name, value, len(images), low, high) for name, value, low, high in given)
-    gains = _gains(temperature).to(images).view(-1, 3, 1, 1)
-    glares = torch.stack([each.to(images) for each in glares], dim=1)
+    values = zip(RANGES.items(), (temperature, glare, x, y, radius, stretch, angle))
+    kelvins, *glares = (checks.per_image(name, value, len(images), *ends) for (name, ends), value in values)
+    gains = _gains(kelvins).to(images).view(-1, 3, 1, 1)
+    glares = torch.stack([values.to(images) for values in glares], dim=1)
     shines = (glares[:, 0] > 0).tolist()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for part in parts(images, shines):
-        torch.mul(images[part], gains[part], out=out[part])
-        if shines[part.start]:
-            out[part].lerp_(images.new_ones(()), _gaussian(glares[part], *images.shape[2:]))
-        out[part].clamp_(0, 1)
+    for chunk in chunks(images, shines):
+        torch.mul(images[chunk], gains[chunk], out=out[chunk])
+        if shines[chunk.start]:
+            out[chunk].lerp_(images.new_ones(()), _gaussian(glares[chunk], *images.shape[2:]))
+        out[chunk].clamp_(0, 1)
     return out
 
 
@@ -73,7 +59,7 @@ def _gains(temperature):
 
 def _gaussian(glares, height, width):
     """(b, 6) parameters -> (b, 1, H, W): soft ellipses."""
-    strength, x, y, radius, stretch, angle = (each.view(-1, 1, 1, 1) for each in glares.unbind(1))
+    strength, x, y, radius, stretch, angle = (values.view(-1, 1, 1, 1) for values in glares.unbind(1))
     radius, angle = radius * min(height, width), angle.deg2rad()
     right = torch.arange(width).to(glares).view(1, 1, 1, -1) + 0.5 - x * width
     up = y * height - torch.arange(height).to(glares).view(1, 1, -1, 1) - 0.5
@@ -94,7 +80,7 @@ class Lighting(Transform):
     function = staticmethod(adjust_lighting)
 
     def __init__(self, temperature=(3000, 10000), glare=0.5, p=0.5):
-        self.temperature = checks.number_range("temperature", temperature, 1000, 40000)
+        self.temperature = checks.number_range("temperature", temperature, *RANGES["temperature"])
         self.glare = checks.number("glare", glare, 0, 1)
         self.p = checks.number("p", p, 0, 1)
 
