@@ -107,21 +107,14 @@ def test_one_window_for_all_images():
 
 
 @pytest.mark.parametrize("name", ADJUSTMENTS)
-@pytest.mark.parametrize("batch, shape", [(40, (23, 37)), (9, (300, 301))])
+@pytest.mark.parametrize("batch, shape", [(40, (23, 37)), (8, (300, 301))])  # several images a chunk, and few
 def test_adjustments_are_torchvisions(name, batch, shape):
     ours, theirs, low, high = ADJUSTMENTS[name]
-    for seed in range(3):
-        images, values = edge_cases(batch, *shape), low + (high - low) * noise(batch, seed=seed)
-        values[-3:] = torch.tensor([low, high, 1 / 3])
-        expected = torch.stack([theirs(image, value) for image, value in zip(images, values.tolist())])
-        close(ours(images, values), expected)
-
-
-@pytest.mark.parametrize("name", ADJUSTMENTS)
-def test_a_number_serves_all_images(name):
-    ours, theirs, *_ = ADJUSTMENTS[name]
-    images = edge_cases(8)
-    close(ours(images, 0.4), torch.stack([theirs(image, 0.4) for image in images]))
+    images, values = edge_cases(batch, *shape), low + (high - low) * noise(batch, seed=1)
+    values[-3:] = torch.tensor([low, high, 1 / 3])
+    expected = torch.stack([theirs(image, value) for image, value in zip(images, values.tolist())])
+    close(ours(images, values), expected)
+    close(ours(images, 0.4), torch.stack([theirs(image, 0.4) for image in images]))  # one number for all
     close(ours(images, 0 if name == "hue" else 1), images, atol=1e-6)
 
 
@@ -178,15 +171,8 @@ def test_the_same_seed_gives_the_same_images(transform):
     assert not torch.equal(first, transform(images, seeded(4)))
     torch.manual_seed(3)
     assert torch.equal(first, transform(images))
-
-
-@pytest.mark.parametrize("transform", TRANSFORMS[:-1], ids=repr)
-def test_a_call_is_the_function_of_the_draw(transform):
-    images = noise(19, 3, 23, 37)
-    drawn = transform.draw(images, seeded(3))
-    assert torch.equal(transform(images, seeded(3)), transform.function(images, **drawn))
-    again = transform.draw(images, seeded(3))
-    assert all(torch.equal(again[n], v) if torch.is_tensor(v) else again[n] == v for n, v in drawn.items())
+    if hasattr(transform, "draw"):  # a call is the function of the draw
+        assert torch.equal(first, transform.function(images, **transform.draw(images, seeded(3))))
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
@@ -196,19 +182,13 @@ def test_the_input_stays_and_its_memory_format_does_not_matter(transform):
     expected = transform(images, seeded(3))
     assert torch.equal(images, kept) and expected.is_contiguous() and expected.dtype == torch.float32
     assert expected.min() >= 0 and expected.max() <= 1
-    last = images.contiguous(memory_format=torch.channels_last)
     view = noise(19, 3, 46, 74)[:, :, ::2, ::2].copy_(images)
     one = images[:1].expand(19, -1, -1, -1)
-    close(transform(last, seeded(3)), expected, atol=1e-6)
+    close(transform(images.contiguous(memory_format=torch.channels_last), seeded(3)), expected, atol=1e-6)
     close(transform(view, seeded(3)), expected, atol=1e-6)
     close(transform(one, seeded(3)), transform(one.contiguous(), seeded(3)), atol=1e-6)
-
-
-@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
-def test_images_that_want_gradients_are_served(transform):
-    images = noise(3, 3, 23, 37)
-    assert not transform(images.requires_grad_(), seeded()).requires_grad
     assert transform(images.double(), seeded()).dtype == torch.float64
+    assert not transform(images.requires_grad_(), seeded()).requires_grad
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
@@ -219,20 +199,13 @@ def test_images_of_a_batch_are_drawn_apart(transform):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("transform", TRANSFORMS[:-1], ids=repr)
-def test_a_gpu_gives_the_same(transform):
-    images = edge_cases(19)
-    on_gpu = transform(images.cuda(), seeded(3))
-    assert on_gpu.is_cuda
-    close(on_gpu.cpu(), transform(images, seeded(3)), atol=1e-4)
-    there = torch.Generator("cuda").manual_seed(3)
-    assert transform(images.cuda(), there).shape == on_gpu.shape
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_composes():
-    images = noise(19, 3, 23, 37).cuda()
-    assert torch.equal(TRANSFORMS[-1](images, seeded(3)), TRANSFORMS[-1](images, seeded(3)))
+def test_a_gpu_gives_the_same():
+    images, there = edge_cases(19), torch.Generator("cuda").manual_seed(3)
+    for transform in TRANSFORMS:
+        on_gpu = transform(images.cuda(), seeded(3))
+        assert on_gpu.is_cuda and transform(images.cuda(), there).shape == on_gpu.shape
+        if hasattr(transform, "draw"):  # `Compose` draws for other chunks there
+            close(on_gpu.cpu(), transform(images, seeded(3)), atol=1e-4)
 
 
 # how parameters are drawn
@@ -240,26 +213,22 @@ def test_a_gpu_composes():
 MANY = torch.zeros(4000, 3, 1, 1)
 
 
-@pytest.mark.parametrize("p", [0, 0.2, 0.5, 1])
+@pytest.mark.parametrize("p", [0, 0.2, 1])
 def test_flips_come_with_probability_p(p):
     share = RandomHorizontalFlip(p).draw(MANY, seeded())["flipped"].double().mean()
     assert share == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 4000))
 
 
-def many(height, width):
-    return torch.zeros(1, 3, 1, 1).expand(4000, 3, height, width)
-
-
 @pytest.mark.parametrize("shape", [(224, 224), (120, 300), (90, 50)])
 @pytest.mark.parametrize("scale, ratio", [((0.08, 1.0), (3 / 4, 4 / 3)), ((0.5, 0.6), (1.0, 2.0))])
 def test_windows_are_drawn_as_torchvisions(shape, scale, ratio):
-    drawn = RandomResizedCrop(8, scale, ratio).draw(many(*shape), seeded())
-    ours = torch.stack([drawn[name] for name in ("top", "left", "height", "width")], dim=1).double()
+    names = ("top", "left", "height", "width")
+    drawn = RandomResizedCrop(8, scale, ratio).draw(MANY.expand(-1, -1, *shape), seeded())
+    ours = torch.stack([drawn[name] for name in names], dim=1).double()
     torch.manual_seed(0)
-    theirs = v2.RandomResizedCrop(8, scale, ratio, antialias=True)
-    image = torch.zeros(1, 1, 1).expand(3, *shape)
-    params = [theirs.make_params([image]) for _ in range(2000)]
-    theirs = torch.tensor([[each[name] for name in ("top", "left", "height", "width")] for each in params]).double()
+    transform, image = v2.RandomResizedCrop(8, scale, ratio, antialias=True), torch.zeros(3, 1, 1).expand(-1, *shape)
+    windows = [transform.make_params([image]) for _ in range(1000)]
+    theirs = torch.tensor([[window[name] for name in names] for window in windows]).double()
     for statistic in (lambda x: x, lambda x: x[:, 2:3] * x[:, 3:4], lambda x: (x[:, 3:4] / x[:, 2:3]).log()):
         a, b = statistic(ours), statistic(theirs)
         error = ((a.var(0) / len(a) + b.var(0) / len(b)).sqrt() + 1e-9) * 4.5
@@ -268,7 +237,7 @@ def test_windows_are_drawn_as_torchvisions(shape, scale, ratio):
 
 
 def test_windows_keep_their_ranges_and_reach_the_borders():
-    drawn = RandomResizedCrop(8, scale=(0.08, 0.9)).draw(many(200, 260), seeded())
+    drawn = RandomResizedCrop(8, scale=(0.08, 0.9)).draw(MANY.expand(-1, -1, 200, 260), seeded())
     area, ratio = drawn["height"] * drawn["width"] / (200 * 260), drawn["width"] / drawn["height"]
     assert 0.079 < area.min() < 0.09 and 0.85 < area.max() < 0.91
     assert 0.74 < ratio.min() < 0.77 and 1.30 < ratio.max() < 1.35
@@ -329,24 +298,24 @@ def test_they_print_as_they_are_made():
 ONE = torch.zeros(2, 3, 8, 8)
 
 
-@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
 @pytest.mark.parametrize(
-    "images, error, text",
+    "images, error, words",
     [
-        (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ValueError, r"float in \[0, 1\], got torch.uint8"),
-        (torch.zeros(3, 8, 8), ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
-        (torch.zeros(2, 1, 8, 8), ValueError, r"\(B, 3, H, W\), got \(2, 1, 8, 8\)"),
-        (torch.zeros(0, 3, 8, 8), ValueError, r"\(B, 3, H, W\), got \(0, 3, 8, 8\)"),
+        (ONE.byte(), ValueError, r"float in \[0, 1\], got torch.uint8"),
+        (ONE[0], ValueError, r"\(B, 3, H, W\), got \(3, 8, 8\)"),
+        (ONE[:, :1], ValueError, r"\(B, 3, H, W\), got \(2, 1, 8, 8\)"),
+        (ONE[:0], ValueError, r"\(B, 3, H, W\), got \(0, 3, 8, 8\)"),
         ([[0.5]], TypeError, "tensor .*got list"),
     ],
 )
-def test_bad_images_are_refused(transform, images, error, text):
-    with pytest.raises(error, match=text):
-        transform(images)
+def test_bad_images_are_refused(images, error, words):
+    for transform in TRANSFORMS:
+        with pytest.raises(error, match=words):
+            transform(images)
 
 
 @pytest.mark.parametrize(
-    "call, text",
+    "call, words",
     [
         (lambda: RandomHorizontalFlip(1.5), r"p .*\[0, 1\], got 1.5"),
         (lambda: RandomVerticalFlip(-0.1), r"p .*\[0, 1\], got -0.1"),
@@ -384,8 +353,8 @@ def test_bad_images_are_refused(transform, images, error, text):
         (lambda: resized_crop(ONE, 0, -1, 4, 4, 8), r"left in \[0, 7\], got -1"),
     ],
 )
-def test_bad_parameters_are_refused(call, text):
-    with pytest.raises((ValueError, TypeError), match=text):
+def test_bad_parameters_are_refused(call, words):
+    with pytest.raises((ValueError, TypeError), match=words):
         call()
 
 
