@@ -7,7 +7,6 @@ Results are new tensors without gradients. Shapes and parameters are checked; th
 """
 
 import math
-from functools import partial
 from itertools import groupby
 
 import torch
@@ -67,11 +66,10 @@ def resized_crop(images, top, left, height, width, size):
     checks.batch(images)
     size = scaled_size((1, 1), size)
     H, W = images.shape[-2:]
-    integers = partial(checks.per_image, batch=len(images), integer=True)
-    corners = integers("top", top, low=0, high=H - 1), integers("left", left, low=0, high=W - 1)
-    sides = integers("height", height, low=1, high=H), integers("width", width, low=1, high=W)
+    ranges = dict(top=(top, 0, H - 1), left=(left, 0, W - 1), height=(height, 1, H), width=(width, 1, W))
+    windows = (checks.per_image(name, x, len(images), *ends, integer=True) for name, (x, *ends) in ranges.items())
     out = images.new_empty((len(images), 3, *size))
-    for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(n.tolist() for n in (*corners, *sides))):
+    for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(side.tolist() for side in windows)):
         if t + h > H or l + w > W:
             raise ValueError(
                 f"expected windows within {H} x {W} pixels, got rows {t} to {t + h}, columns {l} to {l + w}"
