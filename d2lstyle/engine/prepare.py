@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .networks import set_inplace
+
 
 def prepared(net, dtype=torch.float32):
     """A copy of a `Backbone` for one run of `stylize`; its features agree to the rounding of `dtype`.
@@ -17,16 +19,14 @@ def prepared(net, dtype=torch.float32):
         net: a `Backbone`.
         dtype: of the convolutions and of the features, torch.float32 or torch.bfloat16.
     """
-    shared = {id(parameter): parameter for parameter in net.parameters()}
-    copied = copy.deepcopy(net, shared)
-    copied.overwrites, copied.dtype = True, dtype
-    for module in list(copied.model.modules()):
+    copied = copy.deepcopy(net, {id(parameter): parameter for parameter in net.parameters()})
+    modules = list(copied.model.modules())
+    for module in modules:
         _fold_norms(module)
-        if hasattr(module, "inplace"):
-            module.inplace = True
-    for module in copied.model.modules():
+    for module in modules:
         if isinstance(module, nn.Conv2d):
             _set_weights(module, module.weight.to(dtype), None if module.bias is None else module.bias.to(dtype))
+    set_inplace(copied.model, True)
     return copied
 
 
@@ -35,10 +35,8 @@ def _fold_norms(module):
     convolutions = [child for child in module.children() if isinstance(child, nn.Conv2d)]
     norms = [(name, child) for name, child in module.named_children() if isinstance(child, nn.BatchNorm2d)]
     for convolution, (name, norm) in zip(convolutions, norms):
-        folded = fuse_conv_bn_weights(
-            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )
-        _set_weights(convolution, *folded)
+        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        _set_weights(convolution, *fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics))
         setattr(module, name, getattr(norm, "act", nn.Identity()))
 
 

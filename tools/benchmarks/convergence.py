@@ -12,7 +12,7 @@ import time
 import torch
 
 import d2lstyle as ds
-from d2lstyle.backbones import hed_file
+from d2lstyle.engine.networks import hed_file
 from d2lstyle.images import resize
 
 from . import machine, tutorial

