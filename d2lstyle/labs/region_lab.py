@@ -15,7 +15,7 @@ from .run_controls import Pace, RunControls, Throttle, minutes
 
 BARS = 5
 WINDOWS = 5  # of the occlusion map, along the shorter side; each half covered by the next
-MEMORY = 24  # MiB for a pass: small passes can be stopped between
+AT_ONCE = 2  # covered photos that share a pass: a short pass can be stopped soon
 
 
 class RegionLab(Lab):
@@ -151,7 +151,7 @@ class RegionLab(Lab):
         self.controls.report(0, f"where does it see {self.net.classes[target]}?")
         checkpoint()
         found = occlusion(
-            self.net, photo, target, window=window, stride=max(1, window // 2), memory=MEMORY, callback=passed
+            self.net, photo, target, window=window, stride=max(1, window // 2), at_once=AT_ONCE, callback=passed
         )
         if photo is self.photo.image:  # else another one has been chosen
             self.map = found.cpu()

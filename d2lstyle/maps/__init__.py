@@ -1,6 +1,6 @@
 """Where a classifier looks, and whether such a map is true (paper, section 3.2).
 
-A network, images and a class -> a map of the pixels that speak for it -> its most important region, as weights of a style.
+A network, images, a class -> a map of the pixels that speak for it -> its most important region, as weights of a style.
 """
 
 from .attribution import guided_backprop, occlusion, region_weights, saliency

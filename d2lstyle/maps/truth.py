@@ -1,7 +1,7 @@
 """Is a map more than a picture? Checks of what `attribution` draws.
 
-A map that explains a network must change when the network does (`cascading_randomization`), and the pixels it names must
-matter more than others to the score (`deletion_curve`, `insertion_curve`).
+A map that explains a network must change when the network does (`cascading_randomization`), and the pixels it names
+must matter more than others to the score (`deletion_curve`, `insertion_curve`).
 """
 
 import copy
@@ -12,36 +12,25 @@ from scipy.stats import spearmanr
 from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
+from ..engine import checks
 from ..engine.devices import seeded
-from .attribution import MIB, MOST_IMAGES, Scorer
+from .attribution import Scorer
 
 
 class Curve(NamedTuple):
-    """The probability of a class while pixels are taken away or given back.
+    """The probability of a class while pixels are taken away or given back."""
 
-    Attributes:
-        parts: (steps + 1,) part of the pixels changed so far, from 0 to 1.
-        probabilities: (B, steps + 1).
-        area: (B,) under each curve, in [0, 1].
-    """
-
-    parts: torch.Tensor
-    probabilities: torch.Tensor
-    area: torch.Tensor
+    parts: torch.Tensor  # (steps + 1,) part of the pixels changed so far, from 0 to 1
+    probabilities: torch.Tensor  # (B, steps + 1)
+    area: torch.Tensor  # (B,) under each curve, in [0, 1]
 
 
 class Cascade(NamedTuple):
-    """What is left of a map while the network forgets.
+    """What is left of a map while the network forgets."""
 
-    Attributes:
-        layers: names of the lowest layer drawn anew so far, from the top down.
-        correlations: (len(layers), B) rank correlations with the map of the trained network.
-        maps: (len(layers), B, 1, H, W).
-    """
-
-    layers: list
-    correlations: torch.Tensor
-    maps: torch.Tensor
+    layers: list  # names of the lowest layer drawn anew so far, from the top down
+    correlations: torch.Tensor  # (len(layers), B) rank correlations with the map of the trained network
+    maps: torch.Tensor  # (len(layers), B, 1, H, W)
 
 
 def rank_correlation(maps, others):
@@ -55,9 +44,8 @@ def rank_correlation(maps, others):
         ValueError: shapes differ.
     """
     if maps.shape != others.shape or maps.ndim != 4:
-        raise ValueError(
-            f"expected two batches of maps (B, 1, H, W), got {tuple(maps.shape)} and {tuple(others.shape)}"
-        )
+        got = f"{tuple(maps.shape)} and {tuple(others.shape)}"
+        raise ValueError(f"expected two batches of maps (B, 1, H, W), got {got}")
     pairs = zip(maps.flatten(1).cpu().numpy(), others.flatten(1).cpu().numpy())
     return torch.tensor([float(spearmanr(a, b).statistic) if a.std() and b.std() else torch.nan for a, b in pairs])
 
@@ -84,35 +72,31 @@ def cascading_randomization(method, net, images, targets, *, every=1, seed=0, ca
 
     Adebayo et al. 2018, "Sanity Checks for Saliency Maps", section 3.1, and its erratum of 2020.
     """
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(f"expected every as a positive integer, got {every!r}")
-    targets, *_ = Scorer(net, fast=True).prepare(images, targets)  # the top class changes with the weights
+    checks.whole("every", every, 1)
+    targets = Scorer(net, fast=True).targets(images, targets)  # the top class changes with the weights
     trained, net = method(net, images, targets), copy.deepcopy(net)
-    layers = _layers_from_the_top(net)
-    chosen = [count for count in range(1, len(layers) + 1) if count % every == 0 or count == len(layers)]
-    maps = []
+    layers, names, maps = _layers_from_the_top(net), [], []
     with seeded(seed, *(parameter.device for parameter in net.parameters())):
-        for count, (_, modules) in enumerate(layers, start=1):
+        for count, (name, modules) in enumerate(layers, start=1):
             for module in modules:
                 module.reset_parameters()
-            if count in chosen:
+            if count % every == 0 or count == len(layers):
+                names.append(name)
                 maps.append(method(net, images, targets))
                 if callback:
-                    callback(len(maps), len(chosen))
-    correlations = torch.stack([rank_correlation(each, trained) for each in maps])
-    return Cascade([layers[count - 1][0] for count in chosen], correlations, torch.stack(maps))
+                    callback(len(maps), -(-len(layers) // every))
+    return Cascade(names, torch.stack([rank_correlation(random, trained) for random in maps]), torch.stack(maps))
 
 
-def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, memory=256):
-    """How fast a class is lost when the pixels that a map ranks highest go first: the lower the area, the better the map.
+def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, at_once=18):
+    """How fast a class is lost when the pixels that a map ranks highest go first: a good map has a small area.
 
     Args:
-        net: a classifier, as for `saliency`.
-        images, targets: as for `saliency`.
+        net, images, targets: as for `saliency`.
         maps: (B, 1, H, W) or (1, 1, H, W).
         steps: how many parts of the pixels go, one after another.
         fill: what takes the place of a pixel, a number or (C, 1, 1); None for what the network takes for nothing.
-        memory: MiB that activations may take at a time.
+        at_once: how many changed images share a pass; more need more memory.
     Returns:
         Curve; at 0 is the image itself, at 1 nothing of it.
     Raises:
@@ -121,15 +105,15 @@ def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, memory=25
     Petsiuk et al. 2018, "RISE", section 4.2. Among pixels of equal rank, the upper left go first.
     """
     scorer = Scorer(net, fast=True)
-    targets, at_once, _ = scorer.prepare(images, targets)
-    return _curve(scorer, images, scorer.filled(images, fill), targets, maps, steps, memory * MIB / at_once)
+    targets = scorer.targets(images, targets)
+    return _curve(scorer, images, scorer.filled(images, fill), targets, maps, steps, at_once)
 
 
-def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, memory=256):
-    """How fast a class is found when a blurred image gets its pixels back, the highest ranked first: the higher the better.
+def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, at_once=18):
+    """How fast a class is found when a blurred image gets its pixels back, best ranks first: a good map has a large area.
 
     Args:
-        net, images, targets, maps, steps, memory: as for `deletion_curve`.
+        net, images, targets, maps, steps, at_once: as for `deletion_curve`.
         blur: standard deviation of the Gaussian, as a part of the longer side. Pixels inserted into a blur make no
             new edges, as they would on a plain ground.
     Returns:
@@ -140,32 +124,28 @@ def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, memory=2
     Petsiuk et al. 2018, "RISE", section 4.2.
     """
     scorer = Scorer(net, fast=True)
-    targets, at_once, _ = scorer.prepare(images, targets)
+    targets = scorer.targets(images, targets)
     sigma = blur * max(images.shape[2:])
     reach = min(int(3 * sigma), min(images.shape[2:]) - 1)
-    blurred = gaussian_blur(images, 2 * reach + 1, sigma)
-    return _curve(scorer, blurred, images, targets, maps, steps, memory * MIB / at_once)
+    return _curve(scorer, gaussian_blur(images, 2 * reach + 1, sigma), images, targets, maps, steps, at_once)
 
 
-def _curve(scorer, start, end, targets, maps, steps, together):
+@torch.no_grad()
+def _curve(scorer, start, end, targets, maps, steps, at_once):
     """Probabilities on the way from one picture to another, the pixels that the maps rank highest changing first."""
     if maps.ndim != 4 or maps.shape[1:] != (1, *start.shape[2:]) or len(maps) not in (1, len(start)):
-        raise ValueError(
-            f"expected maps ({len(start)}, 1, {start.shape[2]}, {start.shape[3]}), got {tuple(maps.shape)}"
-        )
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"expected steps as a positive integer, got {steps!r}")
+        expected = f"expected maps ({len(start)}, 1, {start.shape[2]}, {start.shape[3]})"
+        raise ValueError(f"{expected}, got {tuple(maps.shape)}")
+    parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1)
     ranks = maps.cpu().flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
-    parts = torch.linspace(0, 1, steps + 1)
+    ranks = ranks.expand(len(start), -1, -1, -1)
     probabilities = torch.empty(len(start), steps + 1)
     places = torch.cartesian_prod(torch.arange(len(start)), torch.arange(steps + 1))
-    with torch.no_grad():
-        for rows in places.split(max(1, min(MOST_IMAGES, int(together)))):
-            image, step = rows.T
-            changed = ranks.expand(len(start), -1, -1, -1)[image] < (parts[step] * ranks[0].numel()).view(-1, 1, 1, 1)
-            scores = scorer(torch.where(changed.to(start.device), end[image], start[image]))
-            classes = targets[image].unsqueeze(1)
-            probabilities[image, step] = scores.float().softmax(1).gather(1, classes).squeeze(1).cpu()
+    for image, step in (rows.T for rows in places.split(checks.whole("at_once", at_once, 1))):
+        changed = ranks[image] < (parts[step] * ranks[0].numel()).view(-1, 1, 1, 1)
+        scores = scorer(torch.where(changed.to(start.device), end[image], start[image]))
+        classes = targets[image].unsqueeze(1)
+        probabilities[image, step] = scores.float().softmax(1).gather(1, classes).squeeze(1).cpu()
     return Curve(parts, probabilities, torch.trapezoid(probabilities, parts))
 
 
@@ -173,11 +153,9 @@ def _layers_from_the_top(net):
     """[(name, modules)]: each convolution or linear layer with the normalisations behind it, the classifier first."""
     layers = []
     for name, module in net.named_modules():
-        if not hasattr(module, "reset_parameters") or not any(True for _ in module.parameters(recurse=False)):
-            continue
-        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) or not layers:
-            layers.append((name.removeprefix("model."), [module]))
-        else:
+        if hasattr(module, "reset_parameters"):
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)) or not layers:
+                layers.append((name.removeprefix("model."), []))
             layers[-1][1].append(module)
     if not layers:
         raise ValueError(f"expected a network with layers that can be drawn anew, got {type(net).__name__}")

@@ -1,4 +1,4 @@
-"""Maps against finite differences, a plain double loop and another guided backprop; ReLUs that would escape; bad input."""
+"""Maps against finite differences, a plain double loop, Captum and another guided backprop; ReLUs that would escape."""
 
 import copy
 import doctest
@@ -18,29 +18,13 @@ from d2lstyle.images import resize
 from d2lstyle.maps import attribution
 
 METHODS = [saliency, guided_backprop, occlusion]
-PATCHES = {"window": 3, "stride": 2}
+GRADIENTS = [saliency, guided_backprop]
 
 
-def maps_of(method, net, images, targets=None, **options):
-    """Maps by any method; occlusion's windows fit pictures of a few pixels."""
-    return method(net, images, targets, **(PATCHES if method is occlusion else {}) | options)
-
-
-def small_net(activation=nn.ReLU, seed=0, classes=4):
-    """Two convolutions and a linear layer, in float64, for images of any size."""
-
-    def build():
-        layers = [
-            nn.Conv2d(3, 5, 3),
-            activation(),
-            nn.Conv2d(5, 4, 2),
-            activation(),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-        ]
-        return nn.Sequential(*layers, nn.Linear(16, classes)).double()
-
-    return seeded(build, seed=seed)
+def maps_of(method, net, images, targets=None, side=3, **options):
+    """Maps by any method; `side` is that of occlusion's patches."""
+    patches = {"window": side, "stride": max(1, 2 * side // 3)} if method is occlusion else {}
+    return method(net, images, targets, **patches, **options)
 
 
 def seeded(build, *arguments, seed=0):
@@ -54,9 +38,21 @@ def random_images(*shape, seed=0, dtype=torch.float64):
     return torch.rand(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
-def random_model(name, **options):
-    """A network of torchvision with random weights, as torchvision builds it."""
-    return seeded(lambda: models.get_model(name, weights=None, **options))
+def small_net(activation=nn.ReLU, seed=0, classes=4):
+    """Two convolutions and a linear layer, in float64, for images of any size."""
+
+    def build():
+        features = [nn.Conv2d(3, 5, 3), activation(), nn.Conv2d(5, 4, 2), activation()]
+        return nn.Sequential(*features, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, classes)).double()
+
+    return seeded(build, seed=seed)
+
+
+def with_classes():
+    """`small_net` that knows its classes by name."""
+    model = small_net()
+    model.classes = ["dog", "bird", "cat", "fish"]
+    return model
 
 
 def vgg11_trunk():
@@ -65,20 +61,18 @@ def vgg11_trunk():
     return nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)).eval()
 
 
-@pytest.fixture(scope="module")
-def resnet():
-    """A small one with random weights, whose in-place ReLU modules each serve twice."""
-    return random_model("resnet18", num_classes=10).eval()
+def random_resnet():
+    """Its in-place ReLU modules each serve twice."""
+    return models.resnet18(weights=None, num_classes=10).eval()
 
 
 IMAGES = random_images(2, 3, 8, 9)
 
 
-# saliency
+# saliency, and what all methods share
 
 
-@pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("activation", [nn.Softplus, nn.ReLU])
+@pytest.mark.parametrize("activation, scaled", [(nn.Softplus, False), (nn.ReLU, True)])
 def test_saliency_is_the_largest_slope_over_the_channels(activation, scaled):
     model, image, target, epsilon = small_net(activation), IMAGES[:1], 2, 1e-6
     steps = epsilon * torch.eye(image.numel(), dtype=torch.float64).view(-1, *image.shape[1:])
@@ -103,56 +97,47 @@ def test_the_score_is_the_logit_and_not_the_probability():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_maps_under_the_callers_no_grad(method):
-    model = small_net()
-    expected = maps_of(method, model, IMAGES, 1)
+    expected = maps_of(method, small_net(), IMAGES, 1)
     with torch.no_grad():
-        assert torch.equal(maps_of(method, model, IMAGES, 1), expected) and not torch.is_grad_enabled()
+        assert torch.equal(maps_of(method, small_net(), IMAGES, 1), expected) and not torch.is_grad_enabled()
     assert expected.shape == (2, 1, 8, 9) and not expected.requires_grad
 
 
+def test_maps_can_be_drawn_in_inference_mode(net, photo):
+    with torch.inference_mode():
+        maps = [method(net, photo * 1, 281) for method in GRADIENTS]
+    torch.testing.assert_close(maps, [method(net, photo, 281) for method in GRADIENTS])
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_scaled_maps_reach_from_zero_to_one(method):
-    maps = maps_of(method, small_net(), IMAGES, [0, 1])
-    raw = maps_of(method, small_net(), IMAGES, [0, 1], scaled=False)
+def test_scaled_maps_reach_from_zero_to_one_and_a_map_of_zeros_stays_one(method):
+    model = small_net()
+    maps, raw = (maps_of(method, model, IMAGES, [0, 1], scaled=scaled) for scaled in (True, False))
     assert maps.min() >= 0 and torch.equal(maps.amax(dim=(1, 2, 3)), torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(maps, raw.clamp(min=0) / raw.amax(dim=(1, 2, 3), keepdim=True), rtol=1e-12, atol=0)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_map_of_zeros_stays_one(method):
-    model = small_net()
     nn.init.zeros_(model[-1].weight)
     assert torch.equal(maps_of(method, model, IMAGES, 0).double(), torch.zeros(2, 1, 8, 9, dtype=torch.float64))
 
 
-# a batch
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_a_batch_equals_single_maps(net, resnet, photo, method):
+def test_a_batch_equals_single_maps(net, photo, method):
     images = torch.cat([photo, photo.flip(3), photo.flip(2)])
-    options = {"window": 16, "stride": 8} if method is occlusion else {}
-    for model, targets in [(net, None), (net, [281, 3, 700]), (resnet, [1, 2, 3])]:
-        batch = method(model, images, targets, **options)
-        singles = [
-            method(model, image, None if targets is None else targets[i], **options)
-            for i, image in enumerate(images.split(1))
-        ]
+    for model, targets in [(net, [281, 3, 700]), (seeded(random_resnet), [1, 2, 3])]:
+        batch = maps_of(method, model, images, targets, side=16)
+        singles = [maps_of(method, model, *pair, side=16) for pair in zip(images.split(1), targets)]
         torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
     assert (batch[0] - batch[1]).abs().max() > 0.1  # three maps, not one thrice
 
 
-@pytest.mark.parametrize("method", [saliency, guided_backprop])
-def test_passes_that_share_a_batch_out_change_nothing(monkeypatch, method):
-    model, sizes = small_net(), []
-    images = random_images(5, 3, 8, 9)
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_a_large_batch_goes_in_several_passes(method):
+    model, sizes, targets = small_net(), [], [0, 1, 2, 3, 0] * 4
+    images = random_images(20, 3, 8, 9)
     model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))  # the private copy has it too
-    expected = method(model, images, [0, 1, 2, 3, 0])
-    assert max(sizes) == 5
-    sizes.clear()
-    monkeypatch.setattr(attribution, "GRADIENT_MEMORY", 1e-9)
-    torch.testing.assert_close(method(model, images, [0, 1, 2, 3, 0]), expected, rtol=1e-12, atol=1e-14)
-    assert max(sizes) == 1
+    maps = method(model, images, targets)
+    assert 1 < max(sizes) < 20
+    singles = [method(small_net(), *pair) for pair in zip(images.split(1), targets)]
+    torch.testing.assert_close(maps, torch.cat(singles), rtol=1e-12, atol=1e-14)
 
 
 # occlusion
@@ -180,9 +165,7 @@ def occluded_by_loops(read, image, target, window, stride, fill):
         (3, 3),  # 8 x 9: fits the width alone
         (4, 2),  # fits the height alone
         (5, 3),
-        (2, 1),
         ((2, 3), (2, 3)),
-        ((4, 3), 2),
         (3, (1, 2)),
         ((8, 9), 1),  # one window, the whole image
         (1, 1),
@@ -190,56 +173,48 @@ def occluded_by_loops(read, image, target, window, stride, fill):
 )
 def test_occlusion_is_the_plain_double_loop(window, stride, score):
     model = small_net()
-    pair = [each if isinstance(each, tuple) else (each, each) for each in (window, stride)]
-    found = occlusion(model, IMAGES, [2, 0], window=window, stride=stride, score=score, scaled=False)
+    pairs = [sides if isinstance(sides, tuple) else (sides, sides) for sides in (window, stride)]
+    maps = occlusion(model, IMAGES, [2, 0], window=window, stride=stride, score=score, scaled=False)
     read = model if score == "logit" else lambda images: model(images).softmax(1)
-    for image, target, map_ in zip(IMAGES.split(1), [2, 0], found):
-        expected = occluded_by_loops(read, image, target, *pair, fill=0)
+    for image, target, map_ in zip(IMAGES.split(1), [2, 0], maps):
+        expected = occluded_by_loops(read, image, target, *pairs, fill=0)
         torch.testing.assert_close(map_[0].double(), expected, rtol=1e-6, atol=1e-9)  # captum gives single precision
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("fill", [0.25, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64).view(3, 1, 1)])
 def test_occlusion_covers_with_the_fill(fill):
-    found = occlusion(small_net(), IMAGES[:1], 1, window=3, stride=2, fill=fill, scaled=False)
+    maps = occlusion(small_net(), IMAGES[:1], 1, window=3, stride=2, fill=fill, scaled=False)
     expected = occluded_by_loops(small_net(), IMAGES[:1], 1, (3, 3), (2, 2), fill)
-    torch.testing.assert_close(found[0, 0].double(), expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(maps[0, 0].double(), expected, rtol=1e-6, atol=1e-9)
 
 
 @torch.no_grad()
 def test_a_backbone_is_covered_with_its_mean_colour(net, photo):
-    found = occlusion(net, photo, 281, window=(16, 20), stride=(8, 10), scaled=False)
-    expected = occluded_by_loops(net.logits, photo, 281, (16, 20), (8, 10), net.mean)
-    torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=1e-4)
-    assert (found - occlusion(net, photo, 281, window=(16, 20), stride=(8, 10), fill=0, scaled=False)).abs().max() > 0.1
+    options = {"window": (16, 20), "stride": (16, 14), "scaled": False}
+    maps = occlusion(net, photo, 281, **options)
+    expected = occluded_by_loops(net.logits, photo, 281, (16, 20), (16, 14), net.mean)
+    torch.testing.assert_close(maps[0, 0], expected, rtol=0, atol=1e-4)
+    assert (maps - occlusion(net, photo, 281, fill=0, **options)).abs().max() > 0.1
+    fine_tuned = replace_head(net, 3)
+    maps = occlusion(fine_tuned, photo, 1, **options)
+    assert torch.equal(maps, occlusion(fine_tuned, photo, 1, fill=net.mean, **options))
 
 
-def test_a_fine_tuned_backbone_is_covered_with_its_mean_colour_too(net, photo):
-    model, options = replace_head(net, 3), {"window": 16, "stride": 16, "scaled": False}
-    found = occlusion(model, photo, 1, **options)
-    assert torch.equal(found, occlusion(model, photo, 1, fill=net.mean, **options))
-
-
-def test_memory_sets_how_many_patches_share_a_pass_and_nothing_else(net, photo):
-    images, options = torch.cat([photo, photo.flip(3)]), {"window": 16, "stride": 8, "scaled": False}
-    maps, reports = [], []
-    for memory in (1e-9, 2, 4000):
-        seen = []
-        maps.append(occlusion(net, images, 281, memory=memory, callback=lambda *pair: seen.append(pair), **options))
-        reports.append(seen)
-    for other in maps[1:]:
-        torch.testing.assert_close(other, maps[0], rtol=0, atol=1e-4)
-    assert len(reports[0]) > len(reports[1]) > len(reports[2])
-
-
-@pytest.mark.parametrize("memory", [1e-9, 256])
-def test_the_callback_hears_of_every_pass(memory):
-    seen = []
-    occlusion(small_net(), IMAGES, 0, window=3, stride=2, memory=memory, callback=lambda *pair: seen.append(pair))
-    total = 2 * (1 + 4 * 4)  # 8 x 9 pixels: rows start at 0, 2, 4, 6, columns too; and each image as it is
-    done = [pair[0] for pair in seen]
-    assert {pair[1] for pair in seen} == {total} and done[-1] == total
-    assert done == sorted(set(done)) and (done == list(range(1, total + 1)) or memory == 256)
+def test_the_callback_hears_of_every_pass_and_at_once_changes_nothing_else():
+    images, total = random_images(3, 3, 8, 9), 3 * (1 + 4 * 4)  # rows start at 0, 2, 4, 6, columns too; and the image
+    maps, passes = {}, {}
+    for at_once in (1, 2, 7, 99):
+        reports = passes[at_once] = []
+        options = {"window": 3, "stride": 2, "at_once": at_once, "scaled": False}
+        maps[at_once] = occlusion(
+            small_net(), images, [0, 1, 2], callback=lambda *pair: reports.append(pair), **options
+        )
+        done = [0, *(pair[0] for pair in reports)]
+        assert {pair[1] for pair in reports} == {total} and done[-1] == total
+        assert 1 <= min(np.diff(done)) and max(np.diff(done)) <= at_once
+        torch.testing.assert_close(maps[at_once], maps[1], rtol=1e-6, atol=1e-9)
+    assert len(passes[1]) == total and len(passes[1]) > len(passes[2]) > len(passes[7]) > len(passes[99])
 
 
 def test_an_unscaled_occlusion_has_either_sign_and_a_scaled_one_what_speaks_for_the_class():
@@ -255,10 +230,9 @@ def test_the_occlusion_map_lies_over_what_the_network_sees():
         def forward(self, images):
             return torch.stack([images[:, :, 5, 2].sum(1), images[:, 0, 0, 0]], dim=1)
 
-    maps = occlusion(OnePixel(), torch.ones(1, 3, 8, 8), 0, window=2, stride=2)
     expected = torch.zeros(1, 1, 8, 8)
     expected[..., 4:6, 2:4] = 1
-    assert torch.equal(maps, expected)
+    assert torch.equal(occlusion(OnePixel(), torch.ones(1, 3, 8, 8), 0, window=2, stride=2), expected)
 
 
 # guided backprop
@@ -277,8 +251,8 @@ class _Guided(torch.autograd.Function):
         return gradient.clamp(min=0) * ((x > 0) & (x < ctx.top)), None
 
 
-class GuidedReLU(nn.Module):
-    """Springenberg's ReLU, written without hooks."""
+class SpringenbergReLU(nn.Module):
+    """Written without hooks."""
 
     def __init__(self, top):
         super().__init__()
@@ -293,7 +267,7 @@ def guided_without_hooks(model, images, targets):
     model, images = copy.deepcopy(model).eval(), images.clone().requires_grad_()
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
-            model.set_submodule(name, GuidedReLU(6.0 if isinstance(module, nn.ReLU6) else math.inf))
+            model.set_submodule(name, SpringenbergReLU(6.0 if isinstance(module, nn.ReLU6) else math.inf))
     scores = (model.logits if hasattr(model, "logits") else model)(images)
     (gradient,) = torch.autograd.grad(scores[range(len(images)), targets].sum(), images)
     return gradient.abs().amax(dim=1, keepdim=True)
@@ -301,24 +275,23 @@ def guided_without_hooks(model, images, targets):
 
 def test_guided_backprop_through_relu6(net, photo):
     images, targets = torch.cat([photo, photo.flip(3)]), [281, 7]
-    found = guided_backprop(net, images, targets, scaled=False)
+    maps, plain = (method(net, images, targets, scaled=False) for method in (guided_backprop, saliency))
     expected = guided_without_hooks(net, images, targets)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.max().item())
-    plain = saliency(net, images, targets, scaled=False)
-    assert (found - plain).abs().max() > 0.1 * plain.max()
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-5 * expected.max().item())
+    assert (maps - plain).abs().max() > 0.1 * plain.max()
 
 
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
-@pytest.mark.parametrize("build", [vgg11_trunk, lambda: models.resnet18(weights=None, num_classes=10).eval()])
+@pytest.mark.parametrize("build", [vgg11_trunk, random_resnet])
 def test_guided_backprop_is_captums(build):
-    model, images = seeded(build), random_images(2, 3, 48, 32, dtype=torch.float32)
+    model, images = seeded(build), random_images(2, 3, 32, 40, dtype=torch.float32)
     assert any(getattr(module, "inplace", False) for module in model.modules())
-    found = guided_backprop(model, images, [1, 4], scaled=False)
-    reference = GuidedBackprop(copy.deepcopy(model)).attribute(images.clone().requires_grad_(), torch.tensor([1, 4]))
-    scale = found.max().item()
-    torch.testing.assert_close(found, reference.abs().amax(dim=1, keepdim=True), rtol=1e-4, atol=1e-5 * scale)
-    torch.testing.assert_close(found, guided_without_hooks(model, images, [1, 4]), rtol=1e-4, atol=1e-5 * scale)
-    assert (found - saliency(model, images, [1, 4], scaled=False)).abs().max() > 0.05 * scale
+    maps = guided_backprop(model, images, [1, 4], scaled=False)
+    captums = GuidedBackprop(copy.deepcopy(model)).attribute(images.clone().requires_grad_(), torch.tensor([1, 4]))
+    scale = maps.max().item()
+    torch.testing.assert_close(maps, captums.abs().amax(dim=1, keepdim=True), rtol=1e-4, atol=1e-5 * scale)
+    torch.testing.assert_close(maps, guided_without_hooks(model, images, [1, 4]), rtol=1e-4, atol=1e-5 * scale)
+    assert (maps - saliency(model, images, [1, 4], scaled=False)).abs().max() > 0.05 * scale
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
@@ -328,8 +301,8 @@ def test_guided_backprop_is_the_gradient_where_no_weight_is_negative(activation)
     assert different.abs().max() > 1e-3
     for parameter in model.parameters():
         parameter.data.abs_()
-    found, plain = (method(model, IMAGES, 1, scaled=False) for method in (guided_backprop, saliency))
-    torch.testing.assert_close(found, plain, rtol=1e-12, atol=0)
+    maps, plain = (method(model, IMAGES, 1, scaled=False) for method in (guided_backprop, saliency))
+    torch.testing.assert_close(maps, plain, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
@@ -337,9 +310,9 @@ def test_one_relu_under_several_names_is_guided_under_each(activation):
     model, shared = small_net(activation), activation()
     model[1] = model[3] = shared
     images = random_images(2, 3, 8, 9) * 4
-    found = guided_backprop(model, images, [0, 1], scaled=False)
-    torch.testing.assert_close(found, guided_without_hooks(model, images, [0, 1]), rtol=1e-9, atol=1e-12)
-    assert (found - saliency(model, images, [0, 1], scaled=False)).abs().max() > 1e-3
+    maps = guided_backprop(model, images, [0, 1], scaled=False)
+    torch.testing.assert_close(maps, guided_without_hooks(model, images, [0, 1]), rtol=1e-9, atol=1e-12)
+    assert (maps - saliency(model, images, [0, 1], scaled=False)).abs().max() > 1e-3
 
 
 class PreActivation(nn.Module):
@@ -358,12 +331,12 @@ class PreActivation(nn.Module):
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
 def test_a_shortcut_beside_a_relu_keeps_its_whole_gradient(activation):
     model = seeded(PreActivation, activation()).double()
-    found = guided_backprop(model, IMAGES, [0, 1], scaled=False)
-    torch.testing.assert_close(found, guided_without_hooks(model, IMAGES, [0, 1]), rtol=1e-9, atol=1e-12)
+    maps = guided_backprop(model, IMAGES, [0, 1], scaled=False)
+    torch.testing.assert_close(maps, guided_without_hooks(model, IMAGES, [0, 1]), rtol=1e-9, atol=1e-12)
 
 
 def test_a_network_that_reads_what_a_relu_has_overwritten_is_refused():
-    """Without in-place ReLUs, which hooks need, it would be another network."""
+    """Without in-place ReLUs it would be another network."""
 
     class Overwritten(PreActivation):
         def forward(self, images):
@@ -374,14 +347,13 @@ def test_a_network_that_reads_what_a_relu_has_overwritten_is_refused():
     model = seeded(Overwritten, nn.ReLU(inplace=True)).double()
     with pytest.raises(ValueError, match="reads what a ReLU has overwritten .use saliency"):
         guided_backprop(model, IMAGES, 0)
-    assert saliency(model, IMAGES, 0).max() == 1 and occlusion(model, IMAGES, 0, **PATCHES).shape == (2, 1, 8, 9)
+    assert saliency(model, IMAGES, 0).max() == 1 and maps_of(occlusion, model, IMAGES, 0).shape == (2, 1, 8, 9)
 
 
-# ReLUs that hooks miss
+# ReLUs that are no modules
 
-FUNCTIONS = {
-    "relu": [F.relu, torch.relu, lambda x: x.relu(), lambda x: F.relu(x, inplace=True)],
-    "relu_": [lambda x: x.relu_(), torch.relu_],
+CALLS = {
+    "relu": [F.relu, torch.relu, lambda x: x.relu(), lambda x: F.relu(x, inplace=True), lambda x: x.relu_()],
     "clamp": [
         lambda x: x.clamp(min=0),
         lambda x: x.clamp(0),
@@ -389,12 +361,10 @@ FUNCTIONS = {
         lambda x: x.clip(min=0),
     ],
     "clamp_": [lambda x: x.clamp_(min=0)],
-    "clamp_min": [lambda x: torch.clamp_min(x, 0), lambda x: x.clamp_min(0.0)],
-    "clamp_min_": [lambda x: x.clamp_min_(0)],
+    "clamp_min": [lambda x: torch.clamp_min(x, 0), lambda x: x.clamp_min(0.0), lambda x: x.clamp_min_(0)],
     "hardtanh": [F.relu6, lambda x: F.hardtanh(x, 0, 6), lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0)],
     "threshold": [lambda x: F.threshold(x, 0, 0)],
 }
-CALLS = [(name, call) for name, calls in FUNCTIONS.items() for call in calls]
 
 
 class Functional(nn.Module):
@@ -407,25 +377,21 @@ class Functional(nn.Module):
         self.call, self.head = call, nn.Linear(4, 2)
 
     def forward(self, images):
-        x = self.act(self.conv(images))
-        x = self.conv(x[:, :3])
-        if self.block is not None:
-            return self.block(x[:, :3])
-        return self.head(self.call(x).mean(dim=(2, 3)))
+        x = self.conv(self.act(self.conv(images))[:, :3])
+        return self.block(x[:, :3]) if self.block is not None else self.head(self.call(x).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("name, call", CALLS)
-def test_a_relu_called_as_a_function_is_refused_by_name(name, call, nested):
-    model, images = seeded(Functional, call, nested), IMAGES.float() * 4
-    place = (
-        r"block \(Functional\), after its layer block\.conv,"
-        if nested
-        else "gradient: Functional, after its layer conv,"
-    )
-    with pytest.raises(ValueError, match=rf"{place} calls {name}_? as a function.*nn.ReLU module, or use saliency"):
-        guided_backprop(model, images, 0)
-    assert saliency(model, images, 0).max() == 1  # which needs no hooks
+@pytest.mark.parametrize("name, call", [(name, call) for name, calls in CALLS.items() for call in calls])
+def test_a_relu_called_as_a_function_is_refused_by_name(name, call):
+    images = IMAGES.float() * 4
+    for nested, place in [
+        (False, "gradient: Functional, after its layer conv,"),
+        (True, r"block \(Functional\), after its layer block\.conv,"),
+    ]:
+        model = seeded(Functional, call, nested)
+        with pytest.raises(ValueError, match=rf"{place} calls {name}_? as a function.*nn.ReLU module, or use saliency"):
+            guided_backprop(model, images, 0)
+    assert saliency(model, images, 0).max() == 1  # which does not mind
 
 
 @pytest.mark.parametrize(
@@ -445,36 +411,24 @@ def test_other_functions_are_not_mistaken_for_a_relu(call):
     assert guided_backprop(seeded(Functional, call), IMAGES.float() * 4, 0).max() == 1
 
 
+GOOGLENET = {"aux_logits": False, "init_weights": False}
+
+
 @pytest.mark.parametrize(
-    "name, options, place",
+    "build, text",
     [
-        ("densenet121", {}, r"DenseNet, after its layer features, calls relu_? as"),
+        (lambda: models.densenet121(weights=None), "DenseNet, after its layer features, calls relu_? as"),
         (
-            "googlenet",
-            {"aux_logits": False, "init_weights": False},
+            lambda: models.googlenet(weights=None, **GOOGLENET),
             r"conv1 \(BasicConv2d\), after its layer conv1.bn, calls relu_? as",
         ),
+        (lambda: timm.create_model("efficientnet_b0"), "this model passed none: use saliency"),
+        (lambda: small_net(nn.SiLU).float(), "this model passed none: use saliency"),
     ],
 )
-def test_torchvisions_functional_relus_are_refused(name, options, place):
-    model, images = random_model(name, **options), random_images(1, 3, 32, 32, dtype=torch.float32)
-    with pytest.raises(ValueError, match=place):
-        guided_backprop(model, images, 0)
-    assert saliency(model, images, 0).max() == 1
-    assert occlusion(model, images, 0, window=16, stride=16).shape == (1, 1, 32, 32)
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda: small_net(nn.SiLU).float(),
-        lambda: small_net(nn.GELU).float(),
-        lambda: seeded(timm.create_model, "efficientnet_b0"),
-    ],
-)
-def test_a_network_without_a_relu_is_refused(build):
-    model, images = build(), random_images(1, 3, 32, 32, dtype=torch.float32)
-    with pytest.raises(ValueError, match="this model passed none: use saliency"):
+def test_networks_without_relu_modules_are_refused(build, text):
+    model, images = seeded(build), random_images(1, 3, 32, 32, dtype=torch.float32)
+    with pytest.raises(ValueError, match=text):
         guided_backprop(model, images, 0)
     assert saliency(model, images, 0).max() == 1
 
@@ -490,41 +444,20 @@ def test_a_clamp_outside_the_network_is_not_mistaken_for_a_relu(net, photo):
 def state_of(model):
     """All that a method might change in a model, as things that `==` compares."""
     modules = dict(model.named_modules())
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
-        "modules": {name: (id(module), type(module)) for name, module in modules.items()},
-        "training": {name: module.training for name, module in modules.items()},
+        "modules": {name: (id(module), type(module), module.training) for name, module in modules.items()},
         "in place": {name: getattr(module, "inplace", None) for name, module in modules.items()},
-        "hooks": [
-            len(hooks)
-            for module in modules.values()
-            for hooks in (
-                module._forward_hooks,
-                module._forward_pre_hooks,
-                module._backward_hooks,
-                module._backward_pre_hooks,
-            )
-        ],
-        "parameters": {name: (id(each), each.requires_grad, each.grad) for name, each in model.named_parameters()},
-        "values": {
-            name: (each.dtype, each.double().sum().item(), each.double().norm().item())
-            for name, each in model.state_dict().items()
-        },
+        "hooks": [len(getattr(module, kind)) for module in modules.values() for kind in hooks],
+        "parameters": {name: (id(p), p.requires_grad, p.grad) for name, p in model.named_parameters()},
+        "values": {name: (v.dtype, v.double().sum().item()) for name, v in model.state_dict().items()},
     }
 
 
 def with_norms():
-    """A model left in training mode but for its second norm, with running means, dropout, and in-place ReLUs and ReLU6s."""
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(4, 4, 2),
-        nn.BatchNorm2d(4),
-        nn.ReLU6(inplace=True),
-        nn.Dropout(0.5),
-        nn.Flatten(),
-        nn.Linear(4 * 5 * 6, 3),
-    )
+    """A model left in training mode but for its second norm, with running means, dropout, in-place ReLUs and ReLU6s."""
+    features = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 2), nn.BatchNorm2d(4)]
+    model = nn.Sequential(*features, nn.ReLU6(inplace=True), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 5 * 6, 3))
     model[4].eval()
     model[0].requires_grad_(False)
     return model.double()
@@ -534,25 +467,19 @@ def with_norms():
 def test_model_and_images_are_left_as_they_were(method):
     model, images = seeded(with_norms), IMAGES.clone().requires_grad_()
     before, held = state_of(model), images.detach().clone()
-    first = maps_of(method, model, images, 1)
+    maps = maps_of(method, model, images, 1)
     assert state_of(model) == before
     assert torch.equal(images, held) and images.grad is None and images.requires_grad and images.is_leaf
-    assert torch.equal(first, maps_of(method, model, images, 1))  # dropout and batch statistics play no part
-    assert not first.requires_grad
+    assert not maps.requires_grad
+    expected = maps_of(method, copy.deepcopy(model).eval(), IMAGES, 1)
+    assert torch.equal(maps, expected)  # dropout and batch statistics play no part
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_backbone_is_left_as_it_was(net, photo, method):
     before, image = state_of(net), photo.clone()
-    method(net, image, None, **({"window": 16, "stride": 16} if method is occlusion else {}))
+    maps_of(method, net, image, side=24)
     assert state_of(net) == before and torch.equal(image, photo)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_evaluation_mode_is_what_counts(method):
-    model = seeded(with_norms)
-    expected = maps_of(method, copy.deepcopy(model).eval(), IMAGES, 1)
-    assert torch.equal(maps_of(method, model, IMAGES, 1), expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -579,11 +506,11 @@ def test_a_network_that_writes_into_its_input_does_not_write_into_the_callers(me
     "targets, numbers",
     [
         (2, [2, 2]),
-        ([2, 0], [2, 0]),
         ((2, 0), [2, 0]),
         (torch.tensor([2, 0]), [2, 0]),
         (torch.tensor(2), [2, 2]),
         (np.int64(2), [2, 2]),
+        ([np.int64(2), torch.tensor(0)], [2, 0]),
         (np.array([2, 0]), [2, 0]),
         ("cat", [2, 2]),
         (["cat", "dog"], [2, 0]),
@@ -591,18 +518,14 @@ def test_a_network_that_writes_into_its_input_does_not_write_into_the_callers(me
     ],
 )
 def test_targets_are_numbers_or_names_one_or_one_each(targets, numbers):
-    model = small_net()
-    model.classes = ["dog", "bird", "cat", "fish"]
     for method in METHODS:
-        found = maps_of(method, model, IMAGES, targets, scaled=False)
-        singles = [
-            maps_of(method, model, image, number, scaled=False) for image, number in zip(IMAGES.split(1), numbers)
-        ]
-        torch.testing.assert_close(found, torch.cat(singles), rtol=1e-10, atol=1e-12)
+        maps = maps_of(method, with_classes(), IMAGES, targets, scaled=False)
+        singles = [maps_of(method, small_net(), *pair, scaled=False) for pair in zip(IMAGES.split(1), numbers)]
+        torch.testing.assert_close(maps, torch.cat(singles), rtol=1e-10, atol=1e-12)
 
 
 def test_no_target_is_each_images_top_class():
-    model, images = small_net(classes=12, seed=3), torch.cat([IMAGES, 9 * random_images(4, 3, 8, 9, seed=5) - 5])
+    model, images = small_net(classes=12, seed=3), torch.cat([IMAGES, 9 * random_images(10, 3, 8, 9, seed=5) - 5])
     top = model(images).argmax(1).tolist()
     assert len(set(top)) > 1
     for method in METHODS:
@@ -616,29 +539,25 @@ def test_a_backbones_class_has_its_imagenet_name(net, photo):
 @pytest.mark.parametrize(
     "targets, text",
     [
-        (-1, "targets from 0 to 3, got -1"),
-        (4, "targets from 0 to 3, got 4"),
-        ([0, 4], "targets from 0 to 3, got 4"),
-        (torch.tensor([0, -2]), "targets from 0 to 3, got -2"),
+        (-1, "as an integer from 0 to 3, got -1"),
+        ([0, 4], "from 0 to 3, got 4"),
+        (torch.tensor([0, -2]), "from 0 to 3, got -2"),
         ([0], "one for each of 2 images, got 1"),
         ([0, 1, 2], "one for each of 2 images, got 3"),
         ([], "one for each of 2 images, got 0"),
         ("fisch", "unknown class 'fisch': did you mean 'fish'"),
         (["cat", "dogg"], "unknown class 'dogg': did you mean 'dog'"),
-        (1.0, "class numbers or names, got 1.0"),
-        (torch.tensor([0.0, 1.0]), "class numbers or names, got tensor"),
-        (True, "class numbers or names, got True"),
-        ([True, False], "class numbers or names, got True"),
-        (torch.tensor([True, False]), "class numbers or names, got tensor"),
-        ([[0], [1]], r"class numbers or names, got \[0\]"),
+        (1.0, "targets, unless names, as an integer .*, got 1.0"),
+        (torch.tensor([0.0, 1.0]), "got 0.0"),
+        (True, "got True"),
+        (torch.tensor([True, False]), "got True"),
+        ([[0], [1]], r"got \[0\]"),
     ],
 )
 def test_other_targets_are_refused(targets, text):
-    model = small_net()
-    model.classes = ["dog", "bird", "cat", "fish"]
     for method in METHODS:
         with pytest.raises(ValueError, match=text) as caught:
-            maps_of(method, model, IMAGES, targets)
+            maps_of(method, with_classes(), IMAGES, targets)
         assert type(caught.value) is ValueError
 
 
@@ -650,35 +569,29 @@ def test_a_name_needs_a_model_that_knows_names():
 # what is refused
 
 
+class Two(nn.Module):
+    def forward(self, images):
+        return images, images
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "model, images, error, text",
     [
         ("resnet18", IMAGES, TypeError, "torch.nn.Module, got str"),
-        (lambda images: images, IMAGES, TypeError, "torch.nn.Module, got function"),
-        (None, "cat.png", TypeError, r"images as a tensor \(B, C, H, W\), got str: see read_image"),
-        (None, IMAGES.numpy(), TypeError, "images as a tensor .* got ndarray"),
-        (None, IMAGES[0], ValueError, r"images of shape \(B, C, H, W\), got \(3, 8, 9\)"),
-        (None, IMAGES[:0], ValueError, r"images of shape \(B, C, H, W\), got \(0, 3, 8, 9\)"),
-        (None, (IMAGES * 255).byte(), ValueError, "finite float images, got torch.uint8"),
-        (None, IMAGES.where(IMAGES < 0.9, torch.nan), ValueError, "finite float images"),
-        (None, IMAGES.where(IMAGES < 0.9, torch.inf), ValueError, "finite float images"),
+        (small_net(), "cat.png", TypeError, r"images as a tensor \(B, C, H, W\), got str: see read_image"),
+        (small_net(), IMAGES[0], ValueError, r"images of shape \(B, C, H, W\), got \(3, 8, 9\)"),
+        (small_net(), IMAGES[:0], ValueError, r"images of shape \(B, C, H, W\), got \(0, 3, 8, 9\)"),
+        (small_net(), (IMAGES * 255).byte(), ValueError, "images as float in .0, 1., got torch.uint8"),
+        (small_net(), IMAGES.where(IMAGES < 0.9, torch.nan), ValueError, "finite float images"),
+        (small_net(), IMAGES.where(IMAGES < 0.9, torch.inf), ValueError, "finite float images"),
         (small_net()[:4], IMAGES, ValueError, r"scores \(B, classes\), got \(1, 4, 5, 6\)"),
+        (Two(), IMAGES, ValueError, r"scores \(B, classes\), got tuple"),
     ],
 )
 def test_other_models_and_images_are_refused(method, model, images, error, text):
-    with pytest.raises(error, match=text) as caught:
-        maps_of(method, small_net() if model is None else model, images, 0)
-    assert type(caught.value) is error
-
-
-def test_scores_that_are_no_tensor_are_refused():
-    class Two(nn.Module):
-        def forward(self, images):
-            return images, images
-
-    with pytest.raises(ValueError, match=r"scores \(B, classes\), got tuple"):
-        saliency(Two(), IMAGES, 0)
+    with pytest.raises(error, match=text):
+        maps_of(method, model, images, 0)
 
 
 def test_a_backbone_without_a_classifier_is_refused(net, photo):
@@ -691,23 +604,20 @@ def test_a_backbone_without_a_classifier_is_refused(net, photo):
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"window": 9, "stride": 1}, "window inside the image of 8 x 9 pixels, got 9 x 9"),
-        ({"window": (8, 10), "stride": 1}, "window inside the image of 8 x 9 pixels, got 8 x 10"),
-        ({}, "window inside the image of 8 x 9 pixels, got 32 x 32"),
+        ({"window": 9}, "window inside the image of 8 x 9 pixels, got 9 x 9"),
+        ({"window": (8, 10)}, "window inside the image of 8 x 9 pixels, got 8 x 10"),
         ({"window": 3, "stride": 4}, r"stride of at most the window, \[3, 3\], .* got \[4, 4\]"),
         ({"window": (3, 5), "stride": (2, 6)}, r"stride of at most the window, \[3, 5\], .* got \[2, 6\]"),
-        ({"window": 0, "stride": 1}, r"window in pixels, a positive integer .* got \[0, 0\]"),
-        ({"window": 3, "stride": 0}, r"stride in pixels, a positive integer .* got \[0, 0\]"),
-        ({"window": -3, "stride": 1}, "window in pixels"),
-        ({"window": 2.5, "stride": 1}, r"window in pixels, .* got \[2.5, 2.5\]"),
-        ({"window": (2, 2, 2), "stride": 1}, "window in pixels"),
-        ({"window": 3, "stride": 1, "score": "x"}, "unknown score 'x': .*There are logit, probability"),
-        ({"window": 3, "stride": 1, "score": "logits"}, "unknown score 'logits': did you mean 'logit'"),
+        ({"window": 0}, r"window in pixels, a positive integer or \(height, width\), got 0"),
+        ({"window": 3, "stride": 2.5}, "stride in pixels, .* got 2.5"),
+        ({"window": (2, 2, 2)}, "window in pixels"),
+        ({"window": 3, "score": "logits"}, "unknown score 'logits': did you mean 'logit'"),
+        ({"window": 3, "at_once": 0}, "at_once as an integer of at least 1, got 0"),
     ],
 )
 def test_other_windows_and_scores_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
-        occlusion(small_net(), IMAGES, 0, **options)
+        occlusion(small_net(), IMAGES, 0, **{"stride": 1} | options)
 
 
 # regions
@@ -722,15 +632,12 @@ def weights_of(rows, keep):
     [
         (0.5, [[0, 1, 0], [1, 0, 1]]),
         (3, [[0, 1, 0], [1, 0, 1]]),
-        (2, [[0, 1, 0], [1, 0, 0]]),
-        (1 / 6, [[0, 1, 0], [0, 0, 0]]),
         (0.25, [[0, 1, 0], [1, 0, 0]]),  # 1.5 rounds to the even 2
         (0.4, [[0, 1, 0], [1, 0, 0]]),  # 2.4
         (0.45, [[0, 1, 0], [1, 0, 1]]),  # 2.7
         (0.001, [[0, 1, 0], [0, 0, 0]]),  # one at least
         (6, [[1, 1, 1], [1, 1, 1]]),
         (1, [[1, 1, 1], [1, 1, 1]]),
-        (1.0, [[1, 1, 1], [1, 1, 1]]),
     ],
 )
 def test_region_weights_by_hand(keep, expected):
@@ -742,17 +649,10 @@ def test_a_quarter_is_kept_by_default():
     assert torch.equal(region_weights(maps), (maps >= 12).float())
 
 
-@pytest.mark.parametrize(
-    "keep, expected", [(2, [[1, 1], [0, 0], [0, 0]]), (3, [[1, 1], [1, 0], [0, 0]]), (5, [[1, 1], [1, 1], [1, 0]])]
-)
-def test_of_equal_values_the_upper_left_ones_are_kept(keep, expected):
-    assert weights_of([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]], keep) == expected
-
-
-def test_many_equal_values_keep_their_order():
-    maps = torch.zeros(1, 1, 40, 50)
+def test_of_equal_values_the_upper_left_ones_are_kept():
+    assert weights_of([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]], 3) == [[1, 1], [1, 0], [0, 0]]
+    maps, expected = torch.zeros(1, 1, 40, 50), torch.zeros(2000)
     maps[0, 0, 20, 3] = 1
-    expected = torch.zeros(2000)
     expected[:99] = expected[1003] = 1
     assert torch.equal(region_weights(maps, 100).flatten(), expected)
 
@@ -760,19 +660,18 @@ def test_many_equal_values_keep_their_order():
 def test_each_map_has_its_own_region():
     maps = random_images(3, 1, 5, 7) * torch.tensor([1.0, 100, 0.01]).view(3, 1, 1, 1)
     weights = region_weights(maps, 0.3)
-    assert torch.equal(weights, torch.cat([region_weights(each, 0.3) for each in maps.split(1)]))
+    assert torch.equal(weights, torch.cat([region_weights(map_, 0.3) for map_ in maps.split(1)]))
     assert weights.sum(dim=(1, 2, 3)).tolist() == [10, 10, 10]  # 0.3 * 35 rounds to the even 10
 
 
-@pytest.mark.parametrize("keep", [1, 1.0, 4])
+@pytest.mark.parametrize("keep", [1, 4])
 def test_a_map_that_says_nothing_serves_where_all_is_kept(keep):
     assert torch.equal(region_weights(torch.zeros(1, 1, 2, 2), keep), torch.ones(1, 1, 2, 2))
 
 
 def test_region_weights_make_the_gram_of_the_region():
     maps, features = random_images(2, 1, 4, 5), random_images(2, 3, 4, 5, seed=1)
-    found = gram(features, region_weights(maps, 6))
-    for image, map_, G in zip(features, maps, found):
+    for image, map_, G in zip(features, maps, gram(features, region_weights(maps, 6))):
         best = image.flatten(1)[:, map_.flatten().topk(6).indices]
         torch.testing.assert_close(G, best @ best.T * 20 / 6, rtol=1e-12, atol=1e-12)
 
@@ -780,20 +679,12 @@ def test_region_weights_make_the_gram_of_the_region():
 @pytest.mark.parametrize(
     "maps, keep, text",
     [
-        (torch.zeros(1, 1, 2, 2), 0.5, "one with the same value everywhere"),
         (torch.cat([torch.rand(1, 1, 2, 2), torch.ones(1, 1, 2, 2)]), 2, "one with the same value everywhere"),
         (torch.tensor([[[[0.0, torch.nan]]]]), 0.5, "finite maps"),
-        (torch.tensor([[[[0.0, torch.inf]]]]), 0.5, "finite maps"),
         (torch.rand(2, 2), 0.5, r"maps \(B, 1, H, W\), got \(2, 2\)"),
         (torch.rand(1, 3, 2, 2), 0.5, r"maps \(B, 1, H, W\), got \(1, 3, 2, 2\)"),
         ([[0.0, 1.0]], 0.5, r"maps \(B, 1, H, W\), got list"),
-        (torch.rand(1, 1, 2, 2), 0, "keep as a part.* from 2 to 4, got 0"),
-        (torch.rand(1, 1, 2, 2), -0.5, "keep .* got -0.5"),
-        (torch.rand(1, 1, 2, 2), 1.5, "keep .* got 1.5"),
-        (torch.rand(1, 1, 2, 2), True, "keep .* got True"),
-        (torch.rand(1, 1, 2, 2), 5, "keep .* from 2 to 4, got 5"),
-        (torch.rand(1, 1, 2, 2), torch.nan, "keep .* got nan"),
-        (torch.rand(1, 1, 2, 2), "half", "keep .* got 'half'"),
+        (torch.rand(1, 1, 2, 2), 1.5, "keep as a part.* from 2 to 4, got 1.5"),
     ],
 )
 def test_other_maps_and_regions_are_refused(maps, keep, text):
@@ -804,9 +695,3 @@ def test_other_maps_and_regions_are_refused(maps, keep, text):
 def test_examples_in_the_docstrings_hold():
     outcome = doctest.testmod(attribution)
     assert outcome.attempted >= 1 and outcome.failed == 0
-
-
-def test_maps_can_be_drawn_in_inference_mode(net, photo):
-    with torch.inference_mode():
-        maps = [method(net, photo * 1, 281) for method in (saliency, guided_backprop)]
-    torch.testing.assert_close(maps, [method(net, photo, 281) for method in (saliency, guided_backprop)])
