@@ -29,7 +29,7 @@ class GuidedReLU(nn.Module):
 
 @torch.no_grad()
 def guide_relus(model, run):
-    """Replace the ReLUs of a private model by guided ones, or raise a ValueError; `run()` gives the scores of an image."""
+    """Replace the ReLUs of a private model by guided ones, or raise a ValueError; `run()` gives scores of an image."""
     with _Watch(model) as watch:
         scores = run()
     if not watch.n_relus:

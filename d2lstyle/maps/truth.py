@@ -110,7 +110,7 @@ def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, at_once=1
 
 
 def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, at_once=18):
-    """How fast a class is found when a blurred image gets its pixels back, best ranks first: a good map has a large area.
+    """How fast a class is found when a blurred image gets its pixels back, best first: a good map has a large area.
 
     Args:
         net, images, targets, maps, steps, at_once: as for `deletion_curve`.
