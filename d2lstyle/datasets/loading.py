@@ -1,4 +1,4 @@
-"""Data sets for fine-tuning: vending (embedded), hotdog, cifar10 and any class folder; train, validation and test apart."""
+"""Data sets for fine-tuning: vending (embedded), hotdog, cifar10 and any class folder, as square images with labels."""
 
 import os
 from operator import index
@@ -8,20 +8,17 @@ import numpy as np
 import torch
 
 from ..engine import checks
-from ..engine.checks import unknown_name
-from ..engine.files import file_digest
 from ..images import resize
+from ..samples.vending import generate
 from .class_folders import SPLITS, class_folder, class_listing, flat, for_each, read_file
-from .downloads import download, extract_zip
-from .splits import split_sides
+from .downloads import fetch_archive, unpack
 
 NAMES = ("vending", "hotdog", "cifar10")
 CACHE_BYTES = 1 << 30  # of decoded pixels, for each call of load_dataset
 
 _SIZES = {"vending": 96, "cifar10": 32}  # else 224
 _HOTDOG_URL = "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
-_HOTDOG_SHA1 = "fba480ffa8aa7e0febbb511d181409f899b9baa5"
-_CIFAR10_TWO_WAYS = {"train": 0.9, "validation": 0.1}  # 45,000 and 5,000 images
+_HOTDOG_DIGEST = ("sha1", "fba480ffa8aa7e0febbb511d181409f899b9baa5")
 
 
 class ImageDataset(torch.utils.data.Dataset):
@@ -35,10 +32,10 @@ class ImageDataset(torch.utils.data.Dataset):
         size: side of the images in pixels.
     """
 
-    def __init__(self, name, split, classes, labels, files, store, rows):
+    def __init__(self, name, split, classes, labels, files, pixels, rows):
         self.name, self.split, self.classes, self.labels, self.files = name, split, classes, labels, files
-        self.size = store.size
-        self._store, self._rows = store, rows  # subsets share the store; rows are our images in it
+        self.size = pixels.size
+        self._pixels, self._rows = pixels, rows  # subsets share the pixels; rows are our images in them
 
     def __len__(self):
         return len(self.files)
@@ -60,27 +57,27 @@ class ImageDataset(torch.utils.data.Dataset):
             IndexError: one is out of range.
         """
         indices = self._checked(indices)
-        return self._store[self._rows[indices]] / 255, self.labels[indices]
+        return self._pixels[self._rows[indices]] / 255, self.labels[indices]
 
     def subset(self, indices):
         """The `ImageDataset` of these items, in this order; nothing is read again."""
         indices = self._checked(indices)
-        files = [self.files[i] for i in indices.tolist()]
+        files = [self.files[i] for i in indices]
         labels, rows = self.labels[indices], self._rows[indices]
-        return ImageDataset(self.name, self.split, self.classes, labels, files, self._store, rows)
+        return ImageDataset(self.name, self.split, self.classes, labels, files, self._pixels, rows)
 
     def __repr__(self):
         return f"{self.name} {self.split}: {len(self)} images of {len(self.classes)} classes, {self.size} x {self.size}"
 
     def _checked(self, indices):
-        found = np.asarray(indices)
-        if found.ndim != 1 or (found.size and not np.issubdtype(found.dtype, np.integer)):
-            raise TypeError(f"expected indices as a row of integers, got {found.dtype} of shape {found.shape}")
-        found = found.astype(np.int64)
-        wrong = found[(found < -len(self)) | (found >= len(self))]
+        indices = np.asarray(indices)
+        if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
+            raise TypeError(f"expected indices as a row of integers, got {indices.dtype} of shape {indices.shape}")
+        indices = indices.astype(np.int64)
+        wrong = indices[(indices < -len(self)) | (indices >= len(self))]
         if wrong.size:
             raise IndexError(f"expected indices below {len(self)}, the number of images, got {wrong[0]}")
-        return torch.from_numpy(found % max(len(self), 1))
+        return torch.from_numpy(indices % max(len(self), 1))
 
 
 def load_dataset(
@@ -89,9 +86,9 @@ def load_dataset(
     """One split of a data set.
 
     A class folder is <folder>/train|validation|test/<class>/<image>; validation may be called val or valid, and is
-    split off train (15 %) where it is missing; a folder without any of the three, <folder>/<class>/<image>, is split
-    into 70, 15 and 15 %. Such a split keeps near-duplicates (copies that are re-encoded, resized, mirrored or a little
-    brighter) on one side. A split that you made is left as it is; files that lie on two sides of it are warned of.
+    split off train (a seventh) where it is missing; a folder without any of the three, <folder>/<class>/<image>, is
+    split into five, one and one sevenths. Such a split keeps near-duplicates (copies that are re-encoded, resized,
+    mirrored or a little brighter) on one side. Files on two sides of a split that you made are warned of.
 
     Hidden files and notes (.txt, .csv, .json, README, ...) are passed over; every other file must be an image.
 
@@ -112,46 +109,44 @@ def load_dataset(
         ValueError: a wrong argument, a folder that is no class folder, or files that cannot be read; it says which.
         ConnectionError: the data set is not here and cannot be downloaded; it says what to put where.
     """
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    checks.choice("split", split, SPLITS)
     size = checks.whole("size", _SIZES.get(str(name), 224) if size is None else size, 1)
     per_class = None if per_class is None else checks.whole("per_class", per_class, 1)
-    seed, split_seed = checks.whole("seed", seed, 0), checks.whole("split_seed", split_seed, 0)
+    seed, split_seed = checks.whole("seed", seed, 0), checks.whole("split_seed", split_seed, 0, 2**32 - 1)
     if name != "vending" and domain != "studio":
         raise ValueError(f"only vending has domains, got domain={domain!r} for {str(name)!r}")
-    root = Path(root).expanduser()
-    title, pictures = str(name), None
-    if name == "vending":
-        title = f"vending/{domain}"
-        classes, files, labels = flat(_vending(root, domain, split, callback))
-    elif name == "cifar10":
+    root, title, pictures = Path(root).expanduser(), str(name), None
+    if name == "cifar10":
         classes, files, labels, pictures = _cifar10(root, split, split_seed, callback)
+    elif name == "vending":
+        title = f"vending/{domain}"
+        classes, files, labels = flat(class_listing(generate(root, domain, split, callback=callback)))
     else:
-        folder = _hotdog(root, callback) if name == "hotdog" else _given_folder(name)
+        folder = _hotdog(root, callback) if name == "hotdog" else _existing_folder(name)
         title = folder.resolve().name
         classes, files, labels = flat(class_folder(folder, split, split_seed, callback))
     labels = torch.tensor(labels)
-    if per_class is not None:
-        kept = draw_per_class(labels, per_class, seed, classes)
-        files, labels = [files[i] for i in kept.tolist()], labels[kept]
-        pictures = None if pictures is None else pictures[kept]
-    store = _Store(files if pictures is None else pictures, size, callback)
-    return ImageDataset(title, split, classes, labels, files, store, torch.arange(len(files)))
+    kept = range(len(files)) if per_class is None else draw_per_class(labels, per_class, seed, classes)
+    files, labels = [files[i] for i in kept], labels[kept]
+    pixels = _Pixels(files if pictures is None else pictures[kept], size, callback)
+    return ImageDataset(title, split, classes, labels, files, pixels, torch.arange(len(files)))
 
 
-# pixels
-
-
-class _Store:
-    """Images as bytes: as many as CACHE_BYTES hold are kept, the others are read again each time."""
+class _Pixels:
+    """Square images as bytes: as many as CACHE_BYTES hold are kept, the others are read again each time."""
 
     def __init__(self, items, size, callback):
-        self.items, self.size = items, size  # items: paths, or (N, 3, H, W) bytes
-        if isinstance(items, torch.Tensor) and items.shape[-2:] == (size, size):
+        self.items, self.size = items, size  # items: files, or (N, 3, H, W) bytes
+        if isinstance(items, torch.Tensor) and items.shape[-1] == size:
             self.kept = items
             return
         self.kept = torch.empty((min(len(items), CACHE_BYTES // (3 * size**2)), 3, size, size), dtype=torch.uint8)
         for_each(self._keep, items, callback)
+
+    def __getitem__(self, rows):
+        if (rows < len(self.kept)).all():
+            return self.kept.index_select(0, rows)  # copies row by row, several times faster than kept[rows]
+        return torch.stack([self.kept[row] if row < len(self.kept) else self._square(row) for row in rows.tolist()])
 
     def _keep(self, row):
         square = self._square(row)  # those that are not kept are decoded too: every file is checked
@@ -167,88 +162,43 @@ class _Store:
         square = resize(image[..., top : top + side, left : left + side], (self.size, self.size))
         return (square[0] * 255).round().to(torch.uint8)
 
-    def __getitem__(self, rows):
-        if (rows < len(self.kept)).all():
-            return self.kept.index_select(0, rows)  # copies row by row, several times faster than kept[rows]
-        return torch.stack([self.kept[row] if row < len(self.kept) else self._square(row) for row in rows.tolist()])
 
-
-# sources
-
-
-def _vending(root, domain, split, callback):
-    from ..samples.vending import DOMAINS, generate
-
-    if domain not in DOMAINS:
-        raise unknown_name("domain", domain, DOMAINS)
-    return class_listing(generate(root, domain, split, callback=callback))
+def _existing_folder(name):
+    folder = Path(name).expanduser() if name and isinstance(name, (str, os.PathLike)) else None
+    if folder is None or not folder.is_dir():
+        raise checks.unknown_name("dataset", str(name), [*NAMES, "or the path of a class folder"])
+    return folder
 
 
 def _hotdog(root, callback):
-    folder = root / "hotdog"
+    folder, archive = root / "hotdog", root / "hotdog.zip"
     if not folder.is_dir():
-        extract_zip(_archive("hotdog", _HOTDOG_URL, root / "hotdog.zip", _HOTDOG_SHA1, "sha1", callback), folder)
+        fetch_archive("hotdog", _HOTDOG_URL, archive, _HOTDOG_DIGEST, callback)
+        unpack(archive, folder)
     return folder
 
 
 def _cifar10(root, split, split_seed, callback):
     """classes, names in place of files, labels, and the pictures as (N, 3, 32, 32) bytes."""
-    from torchvision.datasets import CIFAR10  # slow to import, hence not above
+    from sklearn.model_selection import StratifiedKFold  # both are slow to import, hence not above
+    from torchvision.datasets import CIFAR10
 
-    is_test = split == "test"
+    source = "test" if split == "test" else "train"
     try:
-        source = CIFAR10(root, train=not is_test)
+        data = CIFAR10(root, train=source == "train")
     except RuntimeError:  # not there, or damaged
-        _archive("cifar10", CIFAR10.url, root / CIFAR10.filename, CIFAR10.tgz_md5, "md5", callback)
-        source = CIFAR10(root, train=not is_test, download=True)  # finds the archive, unpacks it
-    labels, kept = np.asarray(source.targets), np.arange(len(source.targets))
-    if not is_test:
-        sides = np.array(split_sides(labels, kept, _CIFAR10_TWO_WAYS, split_seed, source.classes))
-        kept = np.flatnonzero(sides == split)
-    files = [Path("cifar10", "test" if is_test else "train", f"{i:05d}") for i in kept]
-    pictures = torch.from_numpy(source.data[kept].transpose(0, 3, 1, 2).copy())
-    return list(source.classes), files, labels[kept].tolist(), pictures
-
-
-def _archive(name, url, file, digest, algorithm, callback):
-    """The archive given by hand, checked, or else downloaded."""
-    if file.exists():
-        found = file_digest(file, algorithm)
-        if found != digest:
-            raise ValueError(
-                f"{file} is damaged or another file ({algorithm} {found}, expected {digest}): remove it, or put "
-                f"{file.name} from {url} in its place"
-            )
-        return file
-    try:
-        return download(url, file, digest, algorithm=algorithm, callback=callback)
-    except ConnectionError as error:
-        raise ConnectionError(
-            f"{name} could not be downloaded ({error}): put {file.name} from {url} into the folder "
-            f"{file.parent} by hand, or use 'vending', which is embedded and needs no download"
-        ) from None
-
-
-def _given_folder(name):
-    folder = Path(name).expanduser() if name and isinstance(name, (str, os.PathLike)) else None
-    if folder is None or not folder.is_dir():
-        raise unknown_name("dataset", str(name), [*NAMES, "or the path of a class folder"])
-    return folder
+        fetch_archive("cifar10", CIFAR10.url, root / CIFAR10.filename, ("md5", CIFAR10.tgz_md5), callback)
+        data = CIFAR10(root, train=source == "train", download=True)  # finds the archive, unpacks it
+    labels, rows = np.asarray(data.targets), np.arange(len(data.targets))
+    if source == "train":
+        folds = StratifiedKFold(10, shuffle=True, random_state=split_seed)  # of 45,000 and 5,000 images
+        rows = next(folds.split(rows, labels))[split == "validation"]
+    files = [Path("cifar10", source, f"{row:05d}") for row in rows]
+    return data.classes, files, labels[rows].tolist(), torch.from_numpy(data.data[rows].transpose(0, 3, 1, 2).copy())
 
 
 def draw_per_class(labels, per_class, seed, classes):
-    """Positions of some images of each class: the first of one shuffle, so that fewer are among more.
-
-    Args:
-        labels: (N,) int64, positions in `classes`.
-        per_class: how many.
-        seed: of the shuffle.
-        classes: names.
-    Returns:
-        (per_class * classes,) int64, sorted.
-    Raises:
-        ValueError: a class has fewer images.
-    """
+    """(per_class * classes,) sorted positions: of each class the first of one shuffle, so that fewer are among more."""
     drawn = []
     for label, name in enumerate(classes):
         positions = (labels == label).nonzero()[:, 0]

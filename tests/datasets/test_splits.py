@@ -1,7 +1,6 @@
 """Near-duplicates are found and stay on one side; distinct pictures are told apart."""
 
 import io
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from d2lstyle import read_image, sample
 from d2lstyle.datasets.splits import near_duplicate_groups, split_sides
 from d2lstyle.images import resize
 
-THREE = {"train": 0.7, "validation": 0.15, "test": 0.15}
+THREE = ("train", "validation", "test")
+SHARES = (5 / 7, 1 / 7, 1 / 7)
 
 
 def jpeg(image, quality):
@@ -40,12 +40,12 @@ def thumb(image):
 
 def crops(side=140):
     """Distinct pictures: tiles of the photos that do not overlap; without the rocket's plain sky."""
-    found = []
+    tiles = []
     for name in ("china", "flower", "coffee", "chelsea", "astronaut", "hopper", "galaxies", "brick", "grass", "gravel"):
         image = sample(name)
         for y in range(0, image.shape[2] - side + 1, side):
-            found += [image[..., y : y + side, x : x + side] for x in range(0, image.shape[3] - side + 1, side)]
-    return found
+            tiles += [image[..., y : y + side, x : x + side] for x in range(0, image.shape[3] - side + 1, side)]
+    return tiles
 
 
 CROPS = crops()
@@ -80,10 +80,6 @@ def test_groups_are_chains():
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
-def test_one_picture_is_one_group():
-    assert near_duplicate_groups(torch.zeros(1, 3, 16, 16)).tolist() == [0]
-
-
 def test_more_pictures_than_one_block_of_the_comparison():
     thumbs = torch.rand(1100, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     thumbs[1090] = thumbs[3]
@@ -91,32 +87,59 @@ def test_more_pictures_than_one_block_of_the_comparison():
     assert groups[1090] == groups[3] and len(set(groups)) == 1099
 
 
-@pytest.mark.parametrize("n, expected", [(3, (1, 1, 1)), (5, (3, 1, 1)), (20, (14, 3, 3)), (100, (70, 15, 15))])
-def test_shares_of_each_class(n, expected):
-    labels = np.repeat([0, 1], n)
-    sides = split_sides(labels, np.arange(2 * n), THREE, 0, ["a", "b"])
-    for part in (sides[:n], sides[n:]):
-        assert tuple(Counter(part)[side] for side in THREE) == expected
+def counts(sides, labels):
+    """Per class, how many images are on each side."""
+    return [[int((sides[labels == label] == side).sum()) for side in THREE] for label in np.unique(labels)]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_groups_stay_whole(seed):
+@pytest.mark.parametrize(
+    "first, second, expected",
+    [
+        (3, 3, [[1, 1, 1], [1, 1, 1]]),
+        (5, 7, [[3, 1, 1], [5, 1, 1]]),
+        (4, 140, [[2, 1, 1], [100, 20, 20]]),  # a small class does not change the shares of a large one
+        (70, 7, [[50, 10, 10], [5, 1, 1]]),
+    ],
+)
+def test_shares_of_each_class(first, second, expected):
+    labels = np.repeat([0, 1], [first, second])
+    assert counts(split_sides(labels, np.arange(len(labels)), THREE, 0, ["a", "b"]), labels) == expected
+
+
+def test_two_ways():
+    sides = split_sides(np.repeat([0, 1], [70, 7]), np.arange(77), THREE[:2], 0, ["a", "b"])
+    assert (sides[:70] == "validation").sum() == 10 and (sides[70:] == "validation").sum() == 1
+    assert set(sides) == {"train", "validation"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_stay_whole_and_shares_hold(seed):
     rng = np.random.default_rng(seed)
-    labels = np.repeat([0, 1], 50)
-    groups = rng.integers(0, 20, 100) + 20 * labels
-    sides = np.array(split_sides(labels, groups, THREE, seed, ["a", "b"]))
+    labels = np.repeat([0, 1, 2], (100, 200, 150))
+    groups = 1000 * labels + rng.integers(0, 60, len(labels))  # up to eight images each
+    groups[[0, 100]] = 5000  # one that spans two classes
+    sides = split_sides(labels, groups, THREE, seed, ["a", "b", "c"])
     assert all(len(set(sides[groups == group])) == 1 for group in groups)
-    for label in (0, 1):
-        assert np.mean(sides[labels == label] == "train") == pytest.approx(0.7, abs=0.1)
-        assert set(sides[labels == label]) == set(THREE)
+    for images in counts(sides, labels):
+        assert np.array(images) / sum(images) == pytest.approx(SHARES, abs=0.03)
 
 
-def test_a_seed_is_one_split():
-    labels, groups = np.zeros(30, int), np.arange(30)
-    splits = [split_sides(labels, groups, THREE, seed, ["a"]) for seed in (0, 0, 1)]
+def test_the_largest_group_goes_to_train():
+    labels, groups = np.repeat([0, 1], 100), np.concatenate([np.zeros(60), np.arange(1, 141)])
+    for seed in range(5):
+        assert split_sides(labels, groups, THREE, seed, ["a", "b"])[0] == "train"
+
+
+def test_a_seed_is_one_split_whatever_the_numbers_of_the_groups():
+    labels, groups = np.repeat([0, 1], 30), np.arange(60)
+    splits = [tuple(split_sides(labels, groups, THREE, seed, ["a", "b"])) for seed in (0, 0, 1)]
     assert splits[0] == splits[1] != splits[2]
+    assert tuple(split_sides(labels, 7 * groups - 3, THREE, 0, ["a", "b"])) == splits[0]
 
 
-def test_too_few_groups_are_refused():
-    with pytest.raises(ValueError, match="class 'b' has images of 2 kinds .* needs 3"):
-        split_sides(np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 3, 3, 4]), THREE, 0, ["a", "b"])
+@pytest.mark.parametrize(
+    "groups, text", [([0, 1, 2, 3, 3, 4], "class 'b' has images of 2 kinds .* needs 3"), ([0] * 6, "'b' .* 0 kinds")]
+)
+def test_too_few_groups_are_refused(groups, text):
+    with pytest.raises(ValueError, match=text):
+        split_sides(np.array([0, 0, 0, 1, 1, 1]), np.array(groups), THREE, 0, ["a", "b"])
