@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import threading
 import warnings
 import zipfile
@@ -18,7 +19,7 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader
 
 from d2lstyle import read_image, sample
-from d2lstyle.datasets import class_folders, load_dataset, loading
+from d2lstyle.datasets import load_dataset, loading
 
 SPLITS = ("train", "validation", "test")
 
@@ -120,7 +121,8 @@ def test_a_data_loader_takes_it_and_a_worker_can(tmp_path):
 
 def test_files_are_decoded_once(tmp_path):
     data = load_dataset(fill_splits(tmp_path / "pets"), "test", size=12)
-    emptied(tmp_path / "pets" / "test", "cat")
+    for file in data.files:
+        file.unlink()
     assert len([data[i] for i in range(7)]) == 7 and len(data.subset([1]).batch([0])[0]) == 1
 
 
@@ -188,7 +190,7 @@ def test_fewer_per_class_are_among_more(tmp_path, seed):
 
 
 def test_another_seed_draws_others_from_the_same_side(tmp_path):
-    folder = fill(tmp_path / "pets", cat=30, dog=30)
+    folder = fill(tmp_path / "pets", cat=14, dog=14)
     train = load_dataset(folder, size=8)
     draws = [load_dataset(folder, size=8, per_class=5, seed=seed) for seed in range(4)]
     assert len({tuple(data.files) for data in draws}) == 4
@@ -411,136 +413,85 @@ def test_no_warning_without_cause(tmp_path):
 # refusals
 
 
-def broken(folder):
-    fill_splits(folder)
-    (folder / "test" / "cat" / "empty.png").touch()
-    (folder / "test" / "cat" / "text.jpg").write_text("no image")
-    (folder / "test" / "dog" / "photo.heic").write_bytes(b"1")
-    (folder / "test" / "dog" / "link.png").symlink_to("nowhere")
+def lay_out(folder, places):
+    """From "train/cat=4 train/dog=3 1.jpg": class folders with so many pictures, and single files."""
+    for place in places.split():
+        path, _, count = place.partition("=")
+        if count:
+            fill((folder / path).parent, **{path.rpartition("/")[2]: int(count)})
+        else:
+            save(folder / path, noise([*path.encode()]))
     return folder
 
 
-def all_broken(folder):
-    fill_splits(folder, cat=1)
-    for i in range(12):
-        (folder / "test" / "cat" / f"b{i:02d}.png").touch()
-    return folder
+ARGUMENTS = [
+    ("unknown dataset 'hotdgo': did you mean 'hotdog'. There are vending, hotdog, cifar10, or the path", "hotdgo", {}),
+    ("unknown dataset 'no/where': .* path of a class folder", "no/where", {}),
+    ("unknown dataset ''", "", {}),
+    ("unknown dataset '3'", 3, {}),
+    ("unknown split 'val': .* train, validation, test", "vending", {"split": "val"}),
+    ("unknown domain 'shop': .* studio, showroom, new_packaging", "vending", {"domain": "shop"}),
+    ("only vending has domains, got domain='shop' for 'hotdog'", "hotdog", {"domain": "shop"}),
+    ("expected per_class as an integer of at least 1, got 0", "vending", {"per_class": 0}),
+    ("expected size as an integer of at least 1, got '96'", "vending", {"size": "96"}),
+    ("expected seed as an integer of at least 0, got None", "vending", {"seed": None}),
+    ("expected split_seed as an integer from 0 to 4294967295", "vending", {"split_seed": 2**32}),
+]
 
-
-def emptied(folder, place):
-    for file in (folder / place).iterdir():
-        file.unlink()
-    return folder
-
-
-def alike(folder):
-    for i in range(4):
-        save(folder / "cat" / f"{i}.png", noise(0))
-    return fill(folder, dog=4)
-
-
-def photos_in(folder, *places):
-    for i, place in enumerate(places):
-        save(folder / place, noise(i))
-    return folder
-
-
-# name: (call with an empty folder's path, text)
-REFUSED = {
-    "an unknown name": (
-        lambda new: load_dataset("hotdgo"),
-        "unknown dataset 'hotdgo': did you mean 'hotdog'. There are vending, hotdog, cifar10, or the path of a class folder",
-    ),
-    "a missing folder": (lambda new: load_dataset(new / "no"), "unknown dataset .*no': .* path of a class folder"),
-    "no name": (lambda new: load_dataset(""), "unknown dataset ''"),
-    "a number": (lambda new: load_dataset(3), "unknown dataset '3'"),
-    "an unknown split": (lambda new: load_dataset("vending", "val"), "unknown split 'val': .* train, validation, test"),
-    "an unknown domain": (
-        lambda new: load_dataset("vending", domain="shop", root=new),
-        "unknown domain 'shop': .* studio, showroom, new_packaging",
-    ),
-    "a domain of another set": (
-        lambda new: load_dataset("hotdog", domain="showroom"),
-        "only vending has domains, got domain='showroom' for 'hotdog'",
-    ),
-    "an empty folder": (
-        lambda new: load_dataset(photos_in(new)),
-        "has no class folders: expected one folder with images for each class",
-    ),
-    "no class folders in train": (
-        lambda new: load_dataset(photos_in(new, "train/1.jpg", "test/2.jpg")),
-        "train has no class folders",
-    ),
-    "no train": (
-        lambda new: load_dataset(fill_splits(new, sides=["test"]), "test"),
-        "has no folder 'train' beside test: add it",
-    ),
-    "no test": (
-        lambda new: load_dataset(fill_splits(new, sides=["train", "val"]), "test"),
-        "has no folder 'test' beside train, val: add it",
-    ),
-    "two validations": (
-        lambda new: load_dataset(fill_splits(new, sides=["train", "val", "valid"])),
-        "two folders for validation, val and valid: keep one",
-    ),
-    "an empty class": (
-        lambda new: load_dataset(emptied(fill_splits(new), "train/cat")),
-        "class 'cat' has no images in .*train: add some, or remove",
-    ),
-    "a class without test images": (
-        lambda new: load_dataset(fill(fill_splits(new) / "train", eel=3).parent, "test"),
-        "class 'eel' of train has no images in .*: add some",
-    ),
-    "a class unknown to train": (
-        lambda new: load_dataset(fill(fill_splits(new) / "test", eel=3).parent),
-        "class 'eel' in .*test is unknown to train, which has cat, dog",
-    ),
-    "two images to split": (
-        lambda new: load_dataset(fill(new, cat=2, dog=9)),
-        "class 'cat' has 2 images in .*: an automatic split needs at least 3; add some, or make",
-    ),
-    "two images to split in two": (
-        lambda new: load_dataset(fill_splits(new, cat=2, sides=["train", "test"])),
-        "class 'cat' has 2 images in .*train: an automatic",
-    ),
-    "nothing but copies to split": (
-        lambda new: load_dataset(alike(new)),
-        "class 'cat' has images of 1 kinds that are not near-duplicates, .* needs 3",
-    ),
-    "too many per class": (
-        lambda new: load_dataset(fill_splits(new), per_class=4),
+FOLDERS = [
+    ("has no class folders: expected one folder with images for each class", "", {}),
+    ("train has no class folders", "train/1.jpg test/2.jpg", {}),
+    ("has no folder 'train' beside test: add it", "test/cat=4", {"split": "test"}),
+    ("has no folder 'test' beside train, val: add it", "train/cat=4 val/cat=4", {"split": "test"}),
+    ("two folders for validation, val and valid: keep one", "train/cat=1 val/cat=1 valid/cat=1", {}),
+    ("class 'cat' has no images in .*train: add some, or remove", "train/cat/more/1.jpg test/cat=4", {}),
+    ("class 'eel' of train has no images in .*: add some", "train/cat=1 train/eel=3 test/cat=1", {"split": "test"}),
+    ("class 'eel' in .*test is unknown to train, which has cat", "train/cat=1 test/cat=1 test/eel=1", {}),
+    ("class 'cat' has 2 images in .*: an automatic split needs at least 3; add some, or make", "cat=2 dog=9", {}),
+    ("class 'cat' has 2 images in .*train: an automatic", "train/cat=2 test/cat=2", {}),
+    (
         "per_class of at most 3, the images of class 'dog', got 4",
+        "train/cat=4 train/dog=3 val/cat=1 val/dog=1",
+        {"per_class": 4},
     ),
-    "none per class": (
-        lambda new: load_dataset("vending", per_class=0),
-        "expected per_class as an integer of at least 1, got 0",
-    ),
-    "a size in words": (lambda new: load_dataset("vending", size="96"), "expected size as an integer .* got '96'"),
-    "a seed of none": (lambda new: load_dataset("vending", seed=None), "expected seed as an integer of at least 0"),
-    "a split seed too large": (
-        lambda new: load_dataset("vending", split_seed=2**32),
-        "split_seed as an integer from 0 to",
-    ),
-    "files that cannot be read": (
-        lambda new: load_dataset(broken(new), "test", size=8),
-        r"^4 of 11 files in \S*test cannot be read as images: cat.empty.png, cat.text.jpg, dog.link.png, dog.photo.heic; "
-        r"repair, convert or remove them \(the first: \S*empty.png is not an image",
-    ),
-    "many that cannot be read": (
-        lambda new: load_dataset(all_broken(new), "test", size=8),
-        "^12 of 13 files .*: b00.png.*, b09.png and 2 more; repair",
-    ),
-    "unreadable ones to split": (
-        lambda new: load_dataset(all_broken(new) / "test", "train", size=8),
-        "^12 of 13 files",
-    ),
-}
+]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_whatever_is_amiss_is_one_sentence(vending, tmp_path, name):
-    call, text = REFUSED[name]
-    (tmp_path / "new").mkdir()
-    with pytest.raises(ValueError, match=text) as caught:
-        call(tmp_path / "new")
+def refusal(name, **options):
+    """The one sentence of the ValueError."""
+    with pytest.raises(ValueError) as caught:
+        load_dataset(name, **options)
     assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("text, name, options", ARGUMENTS)
+def test_wrong_arguments(tmp_path, text, name, options):
+    assert re.search(text, refusal(name, root=tmp_path, **options))
+
+
+@pytest.mark.parametrize("text, places, options", FOLDERS)
+def test_wrong_folders(tmp_path, text, places, options):
+    assert re.search(text, refusal(lay_out(tmp_path, places), **options))
+
+
+def test_nothing_but_copies_cannot_be_split(tmp_path):
+    for i in range(4):
+        save(tmp_path / "cat" / f"{i}.png", noise(0))
+    text = "class 'cat' has images of 1 kinds that are not near-duplicates, .* needs 3"
+    assert re.search(text, refusal(lay_out(tmp_path, "dog=4")))
+
+
+def test_files_that_cannot_be_read_are_named_together(tmp_path):
+    test = fill_splits(tmp_path) / "test"
+    (test / "cat" / "empty.png").touch()
+    (test / "cat" / "text.jpg").write_text("no image")
+    (test / "dog" / "photo.heic").write_bytes(b"1")
+    (test / "dog" / "link.png").symlink_to("nowhere")
+    names = r"cat.empty.png, cat.text.jpg, dog.link.png, dog.photo.heic; repair, convert or remove them"
+    text = rf"^4 of 11 files in \S*test cannot be read as images: {names} \(the first: \S*empty.png is not an image"
+    assert re.search(text, refusal(tmp_path, split="test", size=8))
+    for i in range(10):
+        (test / "cat" / f"b{i}.png").touch()
+    assert re.search("^14 of 21 files .*: cat.b0.png.*, cat.b9.png and 4 more; repair", refusal(tmp_path, split="test"))
+    assert refusal(test).startswith("14 of 21 files")  # as they are compared, to be split
