@@ -1,7 +1,7 @@
 """Style pictures drawn from mathematics: a name, a size and a seed -> one composition at every size.
 
-A new painting is a function of a `Sheet` and a numpy generator that gives (h, w, 3) in [0, 1]: write it into one of the files
-here, and name it in `PAINTERS`.
+A new painting is a function of a `Sheet` and a numpy generator that gives (h, w, 3) in [0, 1]: write it into one of the
+files here, and name it in `PAINTERS`.
 """
 
 import numpy as np

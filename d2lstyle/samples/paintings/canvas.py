@@ -8,6 +8,8 @@ so one seed gives one composition at every size. `painting` is the public door.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
 
 class Sheet(NamedTuple):
@@ -27,16 +29,18 @@ def sheet(height, width):
     return Sheet((x + 0.5) / scale, (y + 0.5) / scale, width / scale, height / scale, scale)
 
 
-# ---------------------------------------------------------------- colour, noise, light
-
-
 def rgb(hexes):
     """Colours written as "0b1a3f f7d154" -> an (n, 3) array in [0, 1]."""
     return np.array([[int(h[i : i + 2], 16) / 255 for i in (0, 2, 4)] for h in hexes.split()], np.float32)
 
 
+def palettes(hexes):
+    """Palettes written as "0b1a3f f7d154 / ..." -> a (palettes, n, 3) array."""
+    return np.stack([rgb(palette) for palette in hexes.split("/")])
+
+
 def ramp(t, hexes):
-    """Colours at t in [0, 1] along evenly spaced stops: (...,) -> (..., 3)."""
+    """Colours at t along evenly spaced stops, held beyond [0, 1]: (...,) -> (..., 3)."""
     stops = rgb(hexes)
     at = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(t, at, stops[:, c]) for c in range(3)], -1).astype(np.float32)
@@ -68,10 +72,9 @@ def noise(rng, frequency, octaves=3):
     lattices = rng.uniform(-1, 1, (octaves, 64, 64)).astype(np.float32)
 
     def field(x, y):
-        total = 0
-        for k, lattice in enumerate(lattices):
-            total = total + _lattice_at(lattice, x * (frequency * 2**k), y * (frequency * 2**k)) / 2**k
-        return np.clip(total * 0.9, -1, 1)
+        scales = [2**k for k in range(octaves)]
+        waves = (_lattice_at(of, x * (frequency * s), y * (frequency * s)) / s for of, s in zip(lattices, scales))
+        return np.clip(sum(waves) * 0.9, -1, 1)
 
     return field
 
@@ -98,10 +101,7 @@ def hashed(rng, *integers):
 
 def lit(picture, relief, at, strength=1.0, gloss=0.1):
     """The picture under a lamp from the upper left, `relief` being its surface height."""
-    from scipy.ndimage import gaussian_filter
-
-    smooth = gaussian_filter(relief, 0.0016 * at.scale)
-    dy, dx = np.gradient(smooth, 1 / at.scale)
+    dy, dx = np.gradient(gaussian_filter(relief, 0.0016 * at.scale), 1 / at.scale)
     slope = np.tanh((dx + dy) * 0.01 * strength)
     return picture * (1 + 0.45 * slope[..., None]) + gloss * np.clip(slope, 0, 1)[..., None] ** 2
 
@@ -116,22 +116,14 @@ def scatter(rng, at, density, margin=0.03):
 
 def nearest(at, x, y):
     """For every pixel the nearest of the points (x, y): its number, its distance, how much farther the second is."""
-    from scipy.spatial import cKDTree
-
-    pixels = np.stack([at.x, at.y], -1).reshape(-1, 2)
-    distance, number = cKDTree(np.stack([x, y], 1)).query(pixels, k=2)
-    distance, number = distance.reshape(*at.x.shape, 2), number.reshape(*at.x.shape, 2)
+    distance, number = cKDTree(np.stack([x, y], 1)).query(np.stack([at.x, at.y], -1), k=2)
     return number[..., 0], distance[..., 0], distance[..., 1] - distance[..., 0]
 
 
 def jitter(rng, colours, amount, lightness=None):
     """Colours (n, 3) moved by independent noise per channel, and by common noise in lightness."""
-    n = len(colours)
-    common = rng.normal(0, amount if lightness is None else lightness, (n, 1))
-    return np.clip(colours + rng.normal(0, amount, (n, 3)) + common, 0, 1).astype(np.float32)
-
-
-# ---------------------------------------------------------------- the brush
+    common = rng.normal(0, amount if lightness is None else lightness, (len(colours), 1))
+    return np.clip(colours + rng.normal(0, amount, colours.shape) + common, 0, 1).astype(np.float32)
 
 
 class Canvas:
@@ -141,7 +133,10 @@ class Canvas:
         self.at = at
         self.picture = np.array(np.broadcast_to(ground, (*at.x.shape, 3)), np.float32)
         self.relief = np.zeros(at.x.shape, np.float32)
-        self.hairs = _hairs(rng)
+        # twelve bristle textures (32 across, 32 along): fast across the stroke, slow along it
+        texture = gaussian_filter(rng.random((12, 32, 32)), (0, 1.0, 7.0), mode="wrap")
+        texture -= texture.min((1, 2), keepdims=True)
+        self.hairs = (texture / texture.max((1, 2), keepdims=True)).astype(np.float32)
 
     def paint(self, rng, x, y, angle, length, width, colour, bend=0.0, streak=0.12, dry=0.3):
         """Strokes at (x, y), in order; every argument is an (n,) array or a number, colour is (n, 3).
@@ -149,25 +144,13 @@ class Canvas:
         `bend` is how far the ends curve away, in half widths; `streak` how much the hairs differ in
         lightness; `dry` how early the paint breaks up towards the stroke's end.
         """
-        n, scale = len(x), self.at.scale
-        columns = [np.broadcast_to(v, n) for v in (angle, length, width, bend)]
-        hair = rng.integers(len(self.hairs), size=n)
-        for k in range(n):
-            a, l, w, b = (float(column[k]) for column in columns)
-            self._stroke(
-                float(x[k]) * scale,
-                float(y[k]) * scale,
-                a,
-                l * scale / 2,
-                w * scale / 2,
-                b,
-                colour[k],
-                self.hairs[hair[k]],
-                streak,
-                dry,
-            )
+        columns = (np.broadcast_to(column, len(x)).tolist() for column in (x, y, angle, length, width, bend))
+        hairs = self.hairs[rng.integers(len(self.hairs), size=len(x))]
+        for shape in zip(*columns, colour, hairs):
+            self._stroke(*shape, streak, dry)
 
-    def _stroke(self, x, y, angle, half_length, half_width, bend, colour, hairs, streak, dry):
+    def _stroke(self, x, y, angle, length, width, bend, colour, hairs, streak, dry):
+        x, y, half_length, half_width = (value * self.at.scale for value in (x, y, length / 2, width / 2))
         c, s, wide = float(np.cos(angle)), float(np.sin(angle)), half_width * (1 + abs(bend))
         rx, ry = half_length * abs(c) + wide * abs(s), half_length * abs(s) + wide * abs(c)
         x0, x1 = max(int(x - rx), 0), min(int(x + rx) + 2, self.relief.shape[1])
@@ -191,12 +174,3 @@ class Canvas:
     def lit(self, strength=1.0, gloss=0.1):
         """The picture with its relief lit from the upper left."""
         return lit(self.picture, self.relief, self.at, strength, gloss)
-
-
-def _hairs(rng):
-    """Twelve bristle textures (32 across, 32 along): fast across the stroke, slow along it."""
-    from scipy.ndimage import gaussian_filter
-
-    texture = gaussian_filter(rng.random((12, 32, 32)), (0, 1.0, 7.0), mode="wrap")
-    texture -= texture.min((1, 2), keepdims=True)
-    return (texture / texture.max((1, 2), keepdims=True)).astype(np.float32)

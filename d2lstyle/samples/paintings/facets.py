@@ -4,8 +4,6 @@ import numpy as np
 
 from .canvas import Canvas, bell, hashed, jitter, line, lit, mix, nearest, noise, ramp, rgb, scatter, step
 
-# ---------------------------------------------------------------- cubism
-
 
 def cubism(at, rng):
     """A still life broken into planes that fade from one edge: umber, ochre, slate and cream."""
@@ -71,9 +69,6 @@ def _facet_colour(x, y, pick, turn, light):
     return mix(colour, rgb("f3e6c6")[0], 0.75 * dots)
 
 
-# ---------------------------------------------------------------- stained glass
-
-
 def stained_glass(at, rng):
     """A leaded window: sun, hills and river in glowing panes."""
     regions, leads = _window(at, rng)
@@ -110,18 +105,11 @@ def _window(at, rng):
 
 
 def _glass(at, rng, regions, pane, sx, sy):
-    palettes = (
-        "fff3b0 ffd84a",
-        "ffb01f f26a1b",
-        "2a5fd0 1d3fa8",
-        "f6c445 f08a24",
-        "12237a 2d55c4",
-        "5b2a9c 8e3fb8",
-        "1f8f5a 0f6a4f",
-        "8fc22f 3f9a3a",
-        "0f7fae 16b0b8",
+    hexes = (
+        "fff3b0 ffd84a/ffb01f f26a1b/2a5fd0 1d3fa8/f6c445 f08a24/12237a 2d55c4/"
+        "5b2a9c 8e3fb8/1f8f5a 0f6a4f/8fc22f 3f9a3a/0f7fae 16b0b8"
     )
-    stops = np.stack([ramp(np.linspace(0, 1, 8), p) for p in palettes])
+    stops = np.stack([ramp(np.linspace(0, 1, 8), pair) for pair in hexes.split("/")])
     lot = hashed(rng, pane, regions)
     colour = stops[regions, (lot * 8).astype(int)]
     turn, tilt = 6.28 * hashed(rng, pane, regions), hashed(rng, pane, regions)
@@ -132,9 +120,6 @@ def _glass(at, rng, regions, pane, sx, sy):
     glow = 1.02 + 0.16 * grain + 2.2 * (tilt - 0.5) * along + 0.35 * (lot - 0.5)
     colour = colour * glow[..., None] + 0.1 * np.clip(grain, 0, 1)[..., None]
     return colour + 0.22 * bell(np.hypot(dx, dy), 0.05)[..., None] * (0.4 + colour)
-
-
-# ---------------------------------------------------------------- mosaic
 
 
 def mosaic(at, rng):
@@ -168,8 +153,7 @@ def _cartoon(at, rng, radius):
     dx, dy = at.x - rng.uniform(0.3, 0.7) * at.width, at.y - 0.36 * at.height
     across, along = np.hypot(dx, dy), np.arctan2(dy, dx)
     region = np.where(across < radius, 0, 1)
-    shapes = (0.63, 0.05, 6.0), (0.76, 0.025, 12.0), (0.9, 0.02, 15.0)
-    for k, (level, swing, often) in enumerate(shapes):
+    for k, (level, swing, often) in enumerate(((0.63, 0.05, 6.0), (0.76, 0.025, 12.0), (0.9, 0.02, 15.0))):
         wave = often * at.x + rng.uniform(0, 6.3)
         depth = at.y - level * at.height - swing * np.sin(wave)
         below, steep = depth > 0, (swing * often * np.cos(wave)) ** 2
@@ -190,6 +174,6 @@ def _tile_colour(region, across, along, middle, radius, lot, skew):
     colour = np.zeros((*region.shape, 3), np.float32)
     for k, (hexes, start, reach) in enumerate(palettes):
         t = (middle - start) / reach + 0.36 * (lot - 0.5) + rays
-        colour = np.where((region == k)[..., None], ramp(np.clip(t, 0, 1), hexes), colour)
+        colour = np.where((region == k)[..., None], ramp(t, hexes), colour)
     odd = rgb("e5392f fff6dc f2c230 0e2450")[(skew * 4).astype(int)]
     return np.clip(mix(colour, odd, 0.75 * (lot > 0.955)) * (0.86 + 0.3 * skew)[..., None], 0, 1)

@@ -4,8 +4,6 @@ import numpy as np
 
 from .canvas import bell, line, mix, noise, ramp, rgb, scatter, step
 
-# ---------------------------------------------------------------- marbling
-
 
 def marbling(at, rng):
     """Ebru: rings of ink dropped on water, combed to and fro, stirred once."""
@@ -43,9 +41,6 @@ def _combed(at, rng, x, y):
     return x + 0.11 * np.sign(np.sin(np.pi * (y / 0.26 + phase[2]))) * np.exp(-np.abs(teeth) / 0.2), y
 
 
-# ---------------------------------------------------------------- woodcut
-
-
 def woodcut(at, rng):
     """A print in few inks: a red sun, a far peak and rows of hooked, striped waves."""
     grain = noise(rng, 3)(0.35 * at.x, 16 * at.y + 0.6 * np.sin(3 * at.x))
@@ -65,7 +60,7 @@ def _print_sky(at, rng, grain):
     gouge = line((y * 62 + 0.7 * noise(rng, 2)(x, y)) % 1 - 0.5, 0.16, 0.2) * (noise(rng, 9)(x * 0.5, y * 7) > 0.15)
     picture = mix(picture, rgb("f3e7cb")[0], 0.4 * gouge * (fade > 0.12))
     middle = rng.uniform(0.2, 0.8)
-    sun = ramp(np.clip((y - 0.2 * h) / 0.2, 0, 1), "d2402a ee7a45")
+    sun = ramp((y - 0.2 * h) / 0.2, "d2402a ee7a45")
     picture = mix(picture, sun, step(0.13 - np.hypot(x - middle * w, y - 0.29 * h)))
     return _print_peak(at, picture, grain, (0.3 if middle > 0.5 else 0.7) * w)
 
@@ -92,16 +87,13 @@ def _print_wave(at, rng, picture, near):
     foam = (0.012 + 0.035 * near) * np.clip(crest * 1.6 - 0.35, 0.12, 1) + scallop
     carved = (d / (0.021 + 0.012 * near) + 0.5 * noise(rng, 5)(x, y)) % 1
     inks = "9fc0b6 3f78a0 1f4477 14294f" if near > 0.3 else "7fa7ab 3f6f95 24497a"
-    body = ramp(np.clip(d / (0.17 + 0.1 * near), 0, 1), inks)
+    body = ramp(d / (0.17 + 0.1 * near), inks)
     body = mix(body, rgb("efe6cc")[0], line(carved - 0.5, 0.17 * np.clip(1.1 - d / 0.16, 0, 1), 0.12) * 0.95)
     body = mix(body, rgb("14294f")[0], line(carved - 0.02, 0.05, 0.06) * 0.8)
     body = mix(body, rgb("14233f")[0], line(d - foam, 0.0035 + 0.001 * near))
     body = mix(body, rgb("f7f0dc")[0], step(foam - d))
     body = mix(body, rgb("8fb0b0")[0], 0.8 * line(d - 0.5 * foam - 0.3 * scallop, 0.0016) * (crest > 0.35))
     return mix(mix(picture, body, step(d)), rgb("14233f")[0], line(d, 0.003 + 0.0015 * near))
-
-
-# ---------------------------------------------------------------- watercolour
 
 
 def watercolour(at, rng):
@@ -164,9 +156,6 @@ def _spatter(at, rng, light, tooth):
         d = np.hypot(at.x[box] - x, at.y[box] - y)
         light[box] = _wash(light[box], step(r - d, 0.003) * (0.3 + 0.3 * (d / r) ** 4), "4a6fa0", tooth[box], 0.8)
     return light
-
-
-# ---------------------------------------------------------------- engraving
 
 
 def engraving(at, rng):

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from .canvas import hashed, line, lit, mix, nearest, noise, ramp, rgb, scatter, step
-
-# ---------------------------------------------------------------- seigaiha
+from .canvas import hashed, line, lit, mix, nearest, noise, palettes, ramp, rgb, scatter, step
 
 
 def seigaiha(at, rng):
@@ -32,25 +30,16 @@ def _enamel(at, rng, drift, rho, turn, row, column):
     lot = hashed(rng, row, column)
     place = 0.5 + 0.75 * noise(rng, 2.2, 2)(column * 0.2360 + 0.118 * (row % 2), row * 0.059)
     t = np.clip(place + 0.3 * (lot - 0.5), 0, 0.999)
-    fans = (
-        "f4e7c0 2fa8a0 0f5f7a 7fd0c0 0b2a55",
-        "f6edd0 e0603a a3203a f0a04a 4a1038",
-        "fbe8b0 6fc07a 12745a c4dc80 0a3a40",
-        "ffffff 5f8fe0 2440a0 a9c8f0 141a4a",
-    )
-    stops = np.stack([rgb(f) for f in fans])
-    colour = stops[(t * 4).astype(int), ring]
-    wire = line((rho * 4.6 + 0.5) % 1 - 0.5, 0.075, 0.04) * (rho > 0.12)
-    wire = np.maximum(wire, line(rho - 0.985, 0.022, 0.02))
+    fans = "f4e7c0 2fa8a0 0f5f7a 7fd0c0 0b2a55/f6edd0 e0603a a3203a f0a04a 4a1038/"
+    fans += "fbe8b0 6fc07a 12745a c4dc80 0a3a40/ffffff 5f8fe0 2440a0 a9c8f0 141a4a"
+    colour = palettes(fans)[(t * 4).astype(int), ring]
+    rims = line((rho * 4.6 + 0.5) % 1 - 0.5, 0.075, 0.04) * (rho > 0.12), line(rho - 0.985, 0.022, 0.02)
     ribs = line((turn * 24 / np.pi) % 1 - 0.5, 0.1, 0.14) * (ring % 2 == 1) * 0.85
-    wire = np.maximum(wire, ribs * (rho > 0.2))
+    wire = np.maximum.reduce([*rims, ribs * (rho > 0.2)])
     cloud, grit = noise(rng, 18)(at.x, at.y), noise(rng, 60, 2)(at.x, at.y)
     enamel = colour * (1 + 0.2 * cloud + 0.08 * grit + 0.25 * ((rho * 4.6) % 1 - 0.5))[..., None]
-    gold = ramp(np.clip(0.55 + 0.3 * cloud + 0.25 * grit, 0, 1), "7a5212 c8962e f2cf6a fff0b5")
+    gold = ramp(0.55 + 0.3 * cloud + 0.25 * grit, "7a5212 c8962e f2cf6a fff0b5")
     return lit(mix(enamel, gold, wire), 1.3 * wire + 0.12 * grit * wire + 0.05 * cloud, at, 1.1, 0.3)
-
-
-# ---------------------------------------------------------------- gilded
 
 
 def gilded(at, rng):
@@ -103,12 +92,8 @@ def _eyes(at, rng):
     cell, d, _ = nearest(at, sx, sy)
     reach = 0.026 + 0.012 * hashed(rng, cell)
     ring = np.minimum(d / reach * 4, 4).astype(int)
-    kinds = (
-        "15110e f3d069 b3261e f9f2dc 24508a",
-        "f9f2dc 7a2c8a f3d069 15110e 24508a",
-        "f3d069 1f7a5a f9f2dc d9562a 24508a",
-        "b3261e f9f2dc 15110e e8b945 24508a",
-    )
-    colour = np.stack([rgb(kind) for kind in kinds])[(hashed(rng, cell) * 4).astype(int), ring]
+    eyes = "15110e f3d069 b3261e f9f2dc 24508a/f9f2dc 7a2c8a f3d069 15110e 24508a/"
+    eyes += "f3d069 1f7a5a f9f2dc d9562a 24508a/b3261e f9f2dc 15110e e8b945 24508a"
+    colour = palettes(eyes)[(hashed(rng, cell) * 4).astype(int), ring]
     edge = line((d / reach * 4 + 0.5) % 1 - 0.5, 0.1, 0.12) * (ring < 4)
     return mix(colour, rgb("e8b945")[0], 0.8 * edge), 0.7 * edge + 0.5 * (ring < 4)

@@ -4,15 +4,12 @@ import numpy as np
 
 from .canvas import Canvas, bell, jitter, mix, noise, ramp, rgb, scatter
 
-# ---------------------------------------------------------------- starry
-
 
 def starry(at, rng):
     """A night of whirling thick strokes: blues, a moon, glowing stars, hills and a cypress."""
     scene = _night(at, rng)
     canvas = Canvas(at, rgb("0d1b45")[0], rng)
-    layers = (800, 0.14, 0.038, -0.06), (1900, 0.095, 0.022, 0.0), (900, 0.07, 0.012, 0.1)
-    for density, length, width, lift in layers:
+    for density, length, width, lift in ((800, 0.14, 0.038, -0.06), (1900, 0.095, 0.022, 0.0), (900, 0.07, 0.012, 0.1)):
         x, y = scatter(rng, at, density)
         colour, angle = _night_sky(scene, x, y)
         colour = jitter(rng, colour + lift, 0.025, 0.045)
@@ -59,7 +56,7 @@ def _night_sky(scene, x, y):
         pull = 5 * bell(d, 2.6 * r + 0.015)
         vx, vy = vx - pull * dy / d, vy + pull * dx / d
         glow = np.maximum(glow, bell(d, 2.3 * r + 0.012) * (0.86 + 0.14 * np.cos(d / (r + 0.01) * 5)))
-    night = ramp(np.clip(tone, 0, 1), "0a1640 132c6e 1f4a9c 3c78bd 74aacf b9d8d2")
+    night = ramp(tone, "0a1640 132c6e 1f4a9c 3c78bd 74aacf b9d8d2")
     return mix(night, ramp(glow, "3c78bd 8fbfb0 d9dd8c f6d34c fbe27a"), np.clip(glow * 1.7, 0, 1)), np.arctan2(vy, vx)
 
 
@@ -111,9 +108,6 @@ def _cypress(canvas, rng, at):
     canvas.paint(rng, x, y, angle, 0.1, 0.014, colour, rng.normal(0, 0.8, 420))
 
 
-# ---------------------------------------------------------------- pointillism
-
-
 def pointillism(at, rng):
     """A river bank at noon in pure dots, each colour broken by its complement."""
     bank, leaf = noise(rng, 1.6, 2), noise(rng, 5)
@@ -139,7 +133,7 @@ def _river(at, x, y, sun, trees, bank, leaf):
     sky = mix(ramp(y / (0.5 * h), "5f8fd0 8fb8e0 c9d8dc f7d9b0 f6b98f"), rgb("fff2b0")[0], bell(d, 0.1))
     colour = mix(sky, rgb("ffd873")[0], 0.6 * bell(d, 0.22))
     far = 0.46 * h + 0.05 * bank(x, 0 * x)
-    colour = mix(colour, ramp(np.clip((y - far) / 0.08, 0, 1), "8d86c4 6f74b4 5f9a8e"), y > far)
+    colour = mix(colour, ramp((y - far) / 0.08, "8d86c4 6f74b4 5f9a8e"), y > far)
     shore = 0.55 * h
     ripple = 0.5 + 0.5 * np.sin(90 * np.clip(y - shore, 0, 1) ** 0.8 + 3 * bank(2 * x, 6 * y))
     water = ramp((y - shore) / (0.4 * h), "f4c79a 7fb0cf 3f78b5 2b559c")
@@ -154,14 +148,11 @@ def _river(at, x, y, sun, trees, bank, leaf):
 def _trees(x, y, colour, trees, middle, foot, leaf):
     for cx, r in trees:
         trunk = (np.abs(x - cx - 0.01 * np.sin(20 * y)) < 0.1 * r) & (y > middle) & (y < foot)
-        colour = mix(colour, ramp(np.clip(0.5 + (x - cx) / (0.2 * r), 0, 1), "3b2a5a 7a4a4a d08850"), trunk)
+        colour = mix(colour, ramp(0.5 + (x - cx) / (0.2 * r), "3b2a5a 7a4a4a d08850"), trunk)
         crown = np.hypot(x - cx, (y - middle) * 1.05) < r * (1 + 0.6 * leaf(x, 1.3 * y))
         light = np.clip(0.5 + 0.55 * ((x - cx) - (y - middle)) / r + 0.35 * leaf(2 * x, 2 * y), 0, 1)
         colour = mix(colour, ramp(light, "1e3d6b 1f6a55 4fa044 b7cf45 f7e06a"), crown)
     return colour
-
-
-# ---------------------------------------------------------------- water lilies
 
 
 def water_lilies(at, rng):
@@ -170,14 +161,12 @@ def water_lilies(at, rng):
     canvas = Canvas(at, rgb("3d5f7a")[0], rng)
     for density, length, width in ((1000, 0.12, 0.036), (2200, 0.085, 0.02), (1500, 0.06, 0.012)):
         x, y = scatter(rng, at, density)
-        hang = willow(2.2 * x, 0.35 * y) - 0.35 * (y / at.height)
         tone = np.clip(0.5 + 0.5 * deep(x, 2.5 * y) + rng.normal(0, 0.13, len(x)), 0, 1)
         water = ramp(tone, "24365e 3c5f94 6a86bd 9a9fd0 c9b9d9 e9cfd0")
         green = ramp(tone, "12332f 1f5a48 3f8560 8fb56b d4d58a")
-        under = hang > 0.0
+        under = willow(2.2 * x, 0.35 * y) > 0.35 * (y / at.height)
         colour = jitter(rng, mix(water, green, 0.85 * under), 0.03, 0.04)
-        angle = np.where(under, np.pi / 2, 0) + rng.normal(0, 0.18, len(x))
-        bend = rng.normal(0, 0.5, len(x))
+        angle, bend = np.where(under, np.pi / 2, 0) + rng.normal(0, 0.18, len(x)), rng.normal(0, 0.5, len(x))
         canvas.paint(rng, x, y, angle, length * np.where(under, 0.9, 1.1), width, colour, bend, streak=0.18, dry=0.6)
     for cx, cy, r in _pads(at, rng):
         _pad(canvas, rng, cx, cy, r)
@@ -190,8 +179,7 @@ def _pads(at, rng):
     for row in (0.16, 0.33, 0.52, 0.74, 0.95):
         for centre in rng.uniform(0, 1, 1 + round(2 * at.width)) * at.width:
             r = 0.03 + 0.062 * row
-            n = int(rng.integers(3, 6))
-            spread = rng.normal(0, 1, (n, 2)) * (2.2 * r, 0.5 * r)
+            spread = rng.normal(0, 1, (rng.integers(3, 6), 2)) * (2.2 * r, 0.5 * r)
             pads += [(centre + dx, row * at.height + dy, r * rng.uniform(0.75, 1.15)) for dx, dy in spread]
     return sorted(pads, key=lambda p: p[1])
 
@@ -205,8 +193,7 @@ def _pad(canvas, rng, cx, cy, r):
     light = np.clip(0.55 - 0.35 * d * np.sin(turn) + rng.normal(0, 0.2, n), 0, 1)
     colour = jitter(rng, ramp(light, "1f4a5a 2f7a5f 6faa5e b5cf7a e6e3a6"), 0.025)
     shadow = np.linspace(-1, 1, 9)
-    dark = np.tile(rgb("1b2a4f"), (9, 1))
-    canvas.paint(rng, cx + r * shadow, np.full(9, cy + 0.32 * r), 0, 0.7 * r, 0.2 * r, dark)
+    canvas.paint(rng, cx + r * shadow, cy + 0.32 * r, 0, 0.7 * r, 0.2 * r, np.tile(rgb("1b2a4f"), (9, 1)))
     canvas.paint(rng, x, y, rng.normal(0, 0.15, n), 0.75 * r, 0.19 * r, colour, 0.5 * np.sin(turn), 0.16)
     if rng.random() < 0.42:
         _bloom(canvas, rng, cx + rng.normal(0, 0.3 * r), cy - 0.15 * r, 0.42 * r)
