@@ -13,6 +13,7 @@ from . import (
     light,
     losses,
     maps,
+    mixing,
     plots,
     progress,
     results,
@@ -41,7 +42,7 @@ from .maps import (
     region_weights,
     saliency,
 )
-from .objective import style_distance
+from .mixing import style_distance
 from .samples import painting, painting_names, sample, sample_names
 from .training import evaluate, fit
 from .transfer import StyleResult, StyleStep, stylize

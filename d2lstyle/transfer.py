@@ -1,29 +1,37 @@
 """Style transfer: an optimisation over pixels, through a frozen network.
 
 One run goes from coarse to fine. At each size the targets are taken once, then every step asks for the gradient of
-alpha * content + beta * style + tv (Shinde, eq. 5) with respect to the image, and an optimiser moves the image.
+alpha * content + beta * style + gamma * tv (Shinde, eq. 5) with respect to the image, and an optimiser moves the image.
 """
 
+import inspect
+import pkgutil
 import time
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from .backbones import backbone
+from .backbones import MIN_SIDE, Backbone, backbone
 from .engine import checks
-from .engine.checks import unknown_name
 from .engine.devices import runs_in_bf16
+from .engine.gram_error import LazyGram
 from .engine.lbfgs import BatchLBFGS
-from .fast.network import fast_stylize
-from .images import resize
-from .losses import CONVENTIONS
-from .objective import Objective, proportions
-from .schedule import coarse_to_fine
+from .engine.prepare import prepared
+from .images import resize, scaled_size
+from .losses import CONVENTIONS, content_loss, style_loss, total_variation
+from .mixing import StyleMix, chosen
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
 # Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
 DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e3, 10), "cs231n": (5e-2, 500, 5e-2)}
+TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
 ADAM_LR = 0.02
+OPTIMIZERS = {
+    "lbfgs": lambda image: BatchLBFGS(image, bounds=(0, 1)),
+    "adam": lambda image: torch.optim.Adam([image], lr=ADAM_LR),
+}
+# A method of another room is looked up when it is asked for: this room comes first and imports none behind it.
+METHODS = {"optimise": None, "fast": "d2lstyle.fast:fast_stylize"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,126 @@ class StyleResult:
     interrupted: bool = False
 
 
+class _Run:
+    """One optimisation from coarse to fine, and what it has reached so far."""
+
+    def __init__(self, objective, stages, optimizer, colors, callback):
+        self.objective, self.stages, self.optimizer = objective, stages, optimizer
+        self.colors, self.callback = colors, callback
+        self.history, self.began, self.steps = [], time.perf_counter(), sum(steps for _, steps in stages)
+
+    def all_sizes(self, start):
+        """The StyleResult; a KeyboardInterrupt cuts the run short."""
+        self.best, interrupted = start.to(self.objective.content), False
+        try:
+            for size, steps in self.stages:
+                self._one_size(size, steps)
+        except KeyboardInterrupt:
+            interrupted = True
+        image = _colored(resize(self.best, self.stages[-1][0]), self.colors)
+        return StyleResult(image, self.history, time.perf_counter() - self.began, interrupted)
+
+    def _one_size(self, size, steps):
+        self.objective.set_size(size)
+        image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
+        optimizer = OPTIMIZERS[self.optimizer](image)
+        self.best_total = torch.full((len(image),), torch.inf, device=image.device)
+        self._evaluate(image)
+        for _ in range(steps):
+            optimizer.step()
+            image.data.clamp_(0, 1)
+            self._report(image, self._evaluate(image))
+
+    def _evaluate(self, image):
+        """Losses of the image; leaves their gradient in image.grad, and the image in `best` where it is the best."""
+        losses = self.objective(image)
+        (image.grad,) = torch.autograd.grad(losses["total"].sum(), image)
+        if not losses["total"].isfinite().all():
+            shown = ", ".join(f"{name} {losses[name].mean().item():.3g}" for name in ("content", "style", "tv"))
+            raise FloatingPointError(
+                f"the loss is not finite at step {len(self.history) + 1} of {self.steps} ({shown}): "
+                "lower style_weight or content_weight, or use precision='fp32'"
+            )
+        total, current = losses["total"].detach(), image.detach().clone()
+        better = total < self.best_total
+        self.best = current if better.all() else torch.where(better[:, None, None, None], current, self.best)
+        self.best_total = torch.minimum(total, self.best_total)
+        return losses
+
+    def _enlarged(self, size):
+        """The best image so far at a finer size, with the detail of the content that the coarse one could not hold."""
+        coarse = tuple(self.best.shape[2:])
+        if size[0] <= coarse[0]:
+            return resize(self.best, size)
+        content = resize(self.objective.content, size)
+        return (resize(self.best, size) + content - resize(resize(content, coarse), size)).clamp(0, 1)
+
+    def _report(self, image, losses):
+        values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
+        number, size, seconds = len(self.history) + 1, tuple(image.shape[2:]), time.perf_counter() - self.began
+        self.history.append(StyleStep(number, self.steps, size, seconds, dict(zip(losses, values))))
+        if self.callback:
+            self.callback(replace(self.history[-1], image=_colored(image.detach().clone(), self.colors)))
+
+
+@dataclass
+class Objective:
+    """Eq. 5 of an image at one size; the fields are arguments of `stylize`, checked and with the defaults filled in."""
+
+    net: Backbone
+    content: torch.Tensor
+    style: StyleMix
+    weights: dict  # "content_weight", "style_weight", "tv_weight" in this order
+    content_layers: list | None = None
+    style_layers: list | None = None
+    layer_weights: dict | None = None
+    convention: str = "relative"
+
+    def __post_init__(self):
+        net, self.content = self.net, self.content.to(self.net.mean)
+        self.content_layers = _layers(net, self.content_layers, net.content_layers)
+        self.style_layers = _layers(net, self.style_layers, net.style_layers)
+        self.weights = [
+            checks.per_image(name, default if weight is None else weight, len(self.content), low=0).to(net.mean)
+            for (name, weight), default in zip(self.weights.items(), default_weights(net, self.convention))
+        ]
+        # One call of style_loss gives several sums: eq. 3, then each layer's loss alone, for the history.
+        shares = self.layer_weights or dict.fromkeys(self.style_layers, 1 / len(self.style_layers))
+        self.layer_weights = {
+            layer: net.mean.new_tensor([[share], *([layer == alone] for alone in self.style_layers)])
+            for layer, share in shares.items()
+        }
+
+    @torch.no_grad()
+    def set_size(self, size):
+        """Take the targets anew for images of `size` (height, width)."""
+        features = self._features(resize(self.content, size))
+        self.content_targets = {layer: features[layer].to(self.content.dtype) for layer in self.content_layers}
+        self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
+        targets = self.style.targets(self.net, self.style_layers, max(size))
+        # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
+        self.style_targets = {layer: self.n_positions[layer] * mean for layer, (mean, _) in targets.items()}
+        self.channels = {layer: channels for layer, (_, channels) in targets.items()}
+
+    def __call__(self, image):
+        """{term: (B,)}; "total" is the one to minimise."""
+        features = self._features(image)
+        contents = [
+            content_loss(features[layer].to(image.dtype), target, self.convention)
+            for layer, target in self.content_targets.items()
+        ]
+        grams = {layer: LazyGram(chosen(features[layer], self.channels[layer])) for layer in self.style_layers}
+        style, *styles = style_loss(grams, self.style_targets, self.n_positions, self.layer_weights, self.convention)
+        content, tv = sum(contents) / len(contents), total_variation(image, TV_CONVENTION[self.convention])
+        alpha, beta, gamma = self.weights
+        losses = {"total": alpha * content + beta * style + gamma * tv, "content": content, "style": style, "tv": tv}
+        losses |= {f"content {layer}": loss for layer, loss in zip(self.content_layers, contents)}
+        return losses | {f"style {layer}": loss for layer, loss in zip(self.style_layers, styles)}
+
+    def _features(self, image):
+        return self.net(image, [*self.content_layers, *self.style_layers])
+
+
 @torch.enable_grad()  # a caller under no_grad has no graph in mind, this needs one
 def stylize(
     content,
@@ -106,21 +234,21 @@ def stylize(
         style_masks: which positions of the style count, and how much: (1, 1, H, W) or (B, 1, H, W) of the style's size,
             not negative, such as `region_weights` makes; for a list of styles a list, None for all positions. A layer's
             positions weigh as much as the mask covers of them.
-        mix: how a list of styles is mixed. "grams" adds their Grams: the textures of all. "features" adds their features
-            place by place, and takes the Gram of the sum: a texture between them.
+        mix: how a list of styles is mixed. "grams" adds their Grams: the textures of all. "features" adds their
+            features place by place, and takes the Gram of the sum: a texture between them.
         content_weight, style_weight, tv_weight: alpha, beta and the weight of total variation, none negative; None
             for the convention's default; (B,) numbers give each content its own.
         content_layers, style_layers: layer names of the network, or None for its own choice.
         layer_weights: {style layer: w_l}, or None for 1 / number of layers, as Gatys et al. do.
         style_scale: longer side of the style over longer side of the content. Larger means larger strokes.
-        style_channels: part of each style layer's channels that are compared, or how many from 2 on: those most active in
-            the style, see `top_channels`.
+        style_channels: part of each style layer's channels that are compared, or how many from 2 on: those most active
+            in the style, see `top_channels`.
         convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
         net: a `Backbone`, or None for `backbone("auto")`.
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
         steps: in all, shared out with more at the coarse sizes, or a list with one number a size.
         optimizer: "lbfgs" or "adam".
-        init: "content", "noise", or an image to start from: (1, 3, h, w) or (B, 3, h, w), resized, such as an earlier result.
+        init: "content", "noise", or an image to start from, such as an earlier result: (1 or B, 3, h, w), resized.
         preserve_color: keep the content's chroma, take its luma alone from the result.
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
@@ -137,208 +265,60 @@ def stylize(
 
     Shinde, section 3.1; Gatys et al. 2016; lecture 15, "style transfer".
     """
-    checks.image(content, "content")
-    content = content.detach().float()
-    styles = _checked_styles(style, len(content))
-    masks = _checked_masks(style_masks, styles, len(content))
-    start = _start(init, content, seed)
-    _check_choices(method=method, mix=mix, convention=convention, optimizer=optimizer, precision=precision)
-    if method == "fast":
-        _check_fast(
-            style_masks,
-            content_weight,
-            style_weight,
-            tv_weight,
-            content_layers,
-            style_layers,
-            layer_weights,
-            sizes,
-            mix=mix,
-            init=init,
-            style_scale=style_scale,
-            style_channels=style_channels,
-        )
-        return _in_one_pass(content, styles, style_weights, preserve_color, net, device)
+    checks.choices(method=(method, METHODS), optimizer=(optimizer, OPTIMIZERS), convention=(convention, CONVENTIONS))
+    if method != "optimise":
+        return _in_one_pass(**locals())
+    checks.choice("precision", precision, ["auto", "fp32", "bf16"])
+    content = _image(content, "content")
+    style = StyleMix(style, style_weights, style_masks, mix, style_scale, style_channels, len(content))
+    start, stages = _start(init, content, seed), coarse_to_fine(content.shape[2:], sizes, steps)
     net = backbone("auto", device=device) if net is None else net
-    schedule = coarse_to_fine(content.shape[2:], sizes, steps)
-    objective = Objective(
-        net=net,
-        content=content,
-        styles=styles,
-        masks=masks,
-        proportions=proportions(style_weights, len(styles), len(content)),
-        mix=mix,
-        style_channels=style_channels,
-        style_scale=_checked_scale(style_scale),
-        weights=_term_weights(net, convention, len(content), content_weight, style_weight, tv_weight),
-        content_layers=_checked_layers(net, net.content_layers if content_layers is None else content_layers),
-        style_layers=_checked_layers(net, net.style_layers if style_layers is None else style_layers),
-        layer_weights=layer_weights,
-        convention=convention,
-        dtype=torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32,
-    )
-    keep_color = (lambda image: _with_luma_of(image, content)) if preserve_color else (lambda image: image)
-    run = _Run(objective, schedule, optimizer, callback, keep_color)
-    image, interrupted = run.all_sizes(start)
-    return StyleResult(keep_color(image.cpu()), run.history, time.perf_counter() - run.began, interrupted)
+    net = prepared(net, torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32)
+    weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight}
+    objective = Objective(net, content, style, weights, content_layers, style_layers, layer_weights, convention)
+    return _Run(objective, stages, optimizer, content if preserve_color else None, callback).all_sizes(start)
 
 
-def _check_fast(*shaping, **choices):
-    """Refuse what only an optimisation can do, instead of leaving it out without a word."""
-    defaults = {"mix": "grams", "init": "content", "style_scale": 1.0, "style_channels": 1.0}
-    if any(each is not None for each in shaping) or choices != defaults:
-        raise ValueError(
-            'method="fast" takes style_weights and preserve_color alone: leave out masks, weights, layers, sizes, mix, init, '
-            'style_scale and style_channels, or use method="optimise"'
-        )
-
-
-def _in_one_pass(content, styles, style_weights, preserve_color, net, device):
-    began = time.perf_counter()
-    image = fast_stylize(content, styles, style_weights=style_weights, net=net, device=device)
-    if preserve_color:
-        image = _with_luma_of(image, content)
-    return StyleResult(image, [], time.perf_counter() - began)
-
-
-class _Run:
-    """One optimisation from coarse to fine, and what it has reached so far."""
-
-    def __init__(self, objective, schedule, optimizer, callback, keep_color):
-        self.objective, self.schedule, self.optimizer = objective, schedule, optimizer
-        self.callback, self.keep_color = callback, keep_color
-        self.steps = sum(steps for _, steps in schedule)
-        self.history, self.began = [], time.perf_counter()
-
-    def all_sizes(self, image):
-        """(best image at the final size, whether a KeyboardInterrupt cut the run short)."""
-        self.best = image.to(self.objective.device)
-        try:
-            for size, steps in self.schedule:
-                self._one_size(size, steps)
-            return self.best, False
-        except KeyboardInterrupt:
-            return resize(self.best, self.schedule[-1][0]), True
-
-    def _one_size(self, size, steps):
-        self.objective.set_size(size)
-        image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
-        optimizer = (
-            BatchLBFGS(image, bounds=(0, 1)) if self.optimizer == "lbfgs" else torch.optim.Adam([image], lr=ADAM_LR)
-        )
-        self.best_total = torch.full((len(image),), torch.inf, device=image.device)
-        self._evaluate(image)
-        for _ in range(steps):
-            optimizer.step()
-            image.data.clamp_(0, 1)
-            losses = self._evaluate(image)
-            self._report(losses, size)
-
-    def _enlarged(self, size):
-        """The best image so far at a finer size, with the detail of the content that the coarse one could not hold."""
-        coarse = tuple(self.best.shape[2:])
-        if size[0] <= coarse[0]:
-            return resize(self.best, size)
-        content = resize(self.objective.content.to(self.best), size)
-        return (resize(self.best, size) + content - resize(resize(content, coarse), size)).clamp(0, 1)
-
-    def _evaluate(self, image):
-        """Losses of the image; leaves their gradient in image.grad, and a copy of it in `best` where it is the best."""
-        losses = self.objective(image)
-        (image.grad,) = torch.autograd.grad(losses["total"].sum(), image)
-        self._check_finite(losses)
-        total, self.current = losses["total"].detach(), image.detach().clone()
-        better = total < self.best_total
-        self.best = self.current if better.all() else torch.where(better[:, None, None, None], self.current, self.best)
-        self.best_total = torch.minimum(total, self.best_total)
-        return losses
-
-    def _check_finite(self, losses):
-        if losses["total"].isfinite().all():
-            return
-        shown = ", ".join(f"{name} {losses[name].mean().item():.3g}" for name in ("content", "style", "tv"))
-        raise FloatingPointError(
-            f"the loss is not finite at step {len(self.history) + 1} of {self.steps} ({shown}): "
-            "lower style_weight or content_weight, or use precision='fp32'"
-        )
-
-    def _report(self, losses, size):
-        values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
-        step = StyleStep(
-            len(self.history) + 1, self.steps, size, time.perf_counter() - self.began, dict(zip(losses, values))
-        )
-        self.history.append(step)
-        if self.callback:
-            self.callback(replace(step, image=self.keep_color(self.current.cpu())))
-
-
-def _start(init, content, seed):
-    """The images that a run starts from."""
-    if not isinstance(init, torch.Tensor):
-        _check_choices(init=init)
-        return content if init == "content" else _noise(content, seed)
-    checks.image(init, "init")
-    if len(init) not in (1, len(content)):
-        raise ValueError(f"expected one image as init, or one for each of {len(content)} contents, got {len(init)}")
-    return init.detach().float().expand(len(content), -1, -1, -1)
-
-
-def _noise(content, seed):
-    """The same noise for every image of a batch, so that a batch equals its images alone."""
-    if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"expected a seed of at most 64 bits, got {seed}")
-    noise = torch.rand(1, *content.shape[1:], generator=torch.Generator().manual_seed(seed))
-    return noise.expand_as(content)
-
-
-def _with_luma_of(image, content):
-    """The content plus the difference in luma (ITU-R BT.601): chroma stays what it was."""
-    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    content = resize(content.cpu(), tuple(image.shape[2:]))
-    return (content + ((image - content) * luma).sum(dim=1, keepdim=True)).clamp(0, 1)
-
-
-def _checked_styles(style, batch):
-    styles = list(style) if isinstance(style, (list, tuple)) else [style]
-    if not styles:
-        raise ValueError("expected at least one style image, got an empty list")
-    for each in styles:
-        checks.image(each, "style")
-        if len(each) not in (1, batch):
-            raise ValueError(f"expected one style, or one for each of {batch} contents, got {len(each)}")
-    return [each.detach().float() for each in styles]
-
-
-def _checked_scale(style_scale):
-    if not 0 < style_scale < float("inf"):
-        raise ValueError(f"expected style_scale above zero, got {style_scale}")
-    return style_scale
-
-
-def _checked_masks(style_masks, styles, batch):
-    masks = list(style_masks) if isinstance(style_masks, (list, tuple)) else [style_masks]
-    if style_masks is None:
-        return [None] * len(styles)
-    if len(masks) != len(styles):
-        raise ValueError(f"expected a mask for each of {len(styles)} styles, or None in its place, got {len(masks)}")
-    for mask, style in zip(masks, styles):
-        if mask is None:
-            continue
-        shape = (1, *style.shape[2:])
-        if (
-            not isinstance(mask, torch.Tensor)
-            or tuple(mask.shape[1:]) != shape
-            or len(mask) not in {1, len(style), batch}
-        ):
-            found = tuple(getattr(mask, "shape", ())) or type(mask).__name__
+def _in_one_pass(content, style, *, method, style_weights, preserve_color, net, device, **shaping):
+    """`stylize` by a trained network; what only an optimisation can do is refused, not left out without a word."""
+    began, unheard = time.perf_counter(), {"convention", "steps", "optimizer", "precision", "seed", "callback"}
+    for name in shaping.keys() - unheard:
+        value, default = shaping[name], inspect.signature(stylize).parameters[name].default
+        if value is not default and (hasattr(value, "__array__") or value != default):
             raise ValueError(
-                f"expected a style mask of its style's size, (1, {', '.join(map(str, shape))}), got {found}"
+                f'method="{method}" takes style_weights and preserve_color alone: leave out masks, weights, layers, '
+                'sizes, mix, init, style_scale and style_channels, or use method="optimise"'
             )
-        if not (mask >= 0).all() or not mask.isfinite().all():
-            raise ValueError("expected style masks of finite values, none negative")
-        if not (mask.flatten(1) > 0).any(dim=1).all():
-            raise ValueError("expected style masks that keep some position, got an empty one: it leaves no style")
-    return [None if mask is None else mask.detach().float() for mask in masks]
+    content = _image(content, "content")
+    styles = StyleMix(style, batch=len(content)).styles
+    image = pkgutil.resolve_name(METHODS[method])(content, styles, style_weights=style_weights, net=net, device=device)
+    return StyleResult(_colored(image, content if preserve_color else None), [], time.perf_counter() - began)
+
+
+def coarse_to_fine(shape, sizes, steps):
+    """[((height, width), steps), ...] for a content of `shape`, with sizes and steps as in `stylize`.
+
+    The content's own size is reached in doublings from 128 pixels or more; a size that gets no step is left out.
+    """
+    sides = [max(shape)] if sizes is None else list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+    least = max(256, 4 * MIN_SIDE * max(shape) / min(shape))  # its half keeps 64 pixels in the shorter side
+    while sizes is None and len(sides) < 3 and sides[0] >= least:
+        sides.insert(0, sides[0] // 2)
+    if not sides:
+        raise ValueError("expected sizes in pixels, got an empty list")
+    canvases = [scaled_size(shape, side) for side in sides]
+    for height, width in canvases:
+        if min(height, width) < MIN_SIDE:
+            raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {height} x {width}")
+    if isinstance(steps, (list, tuple)):
+        if len(steps) != len(sides):
+            raise ValueError(f"expected one number of steps for each of {len(sides)} sizes, got {steps!r}")
+        counts = [checks.whole("steps", count, 1) for count in steps]
+    else:  # 150 over three sizes are 66, 50 and 34: the coarse ones are cheap, and settle what is where
+        shares = range(len(sides) + 1, 1, -1)
+        counts = [checks.whole("steps", steps, 1) * share // sum(shares) for share in shares]
+        counts[-1] = steps - sum(counts[:-1])
+    return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
 
 
 def default_weights(net, convention="relative"):
@@ -346,40 +326,33 @@ def default_weights(net, convention="relative"):
     return tuple(net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention])
 
 
-def _term_weights(net, convention, batch, *given):
-    """Each a number, or (B,) on the network's device."""
-    weights = [
-        default if weight is None else weight for weight, default in zip(given, default_weights(net, convention))
-    ]
-    for i, (name, weight) in enumerate(zip(("content_weight", "style_weight", "tv_weight"), weights)):
-        if hasattr(weight, "__len__"):
-            weights[i] = torch.as_tensor(weight, dtype=torch.float32).to(net.mean.device)
-            if weights[i].shape != (batch,):
-                raise ValueError(f"expected {name} as a number, or as {batch} of them, got {tuple(weights[i].shape)}")
-        wide = torch.as_tensor(weight, dtype=torch.float64)
-        if not ((wide >= 0) & (wide < torch.inf)).all():
-            raise ValueError(f"expected {name} of zero or more, got {weight}")
-    return weights
+def _start(init, content, seed):
+    """The images that a run starts from. Noise is the same for all, so that a batch equals its images alone."""
+    if isinstance(init, torch.Tensor):
+        checks.paired(init, "init", len(content), "contents")
+        return _image(init, "init").expand(len(content), -1, -1, -1)
+    if checks.choice("init", init, ["content", "noise"]) == "content":
+        return content
+    generator = torch.Generator().manual_seed(checks.whole("seed", seed, -(2**63), 2**63 - 1))
+    return torch.rand(1, *content.shape[1:], generator=generator).expand_as(content)
 
 
-def _checked_layers(net, layers):
-    if isinstance(layers, str) or not layers:
+def _image(images, name):
+    checks.image(images, name)
+    return images.detach().float()
+
+
+def _layers(net, layers, default):
+    if isinstance(layers, str) or layers is not None and not layers:
         raise ValueError(f"expected a list of layers of {net.name}, got {layers!r}: None is the network's own choice")
-    for layer in layers:
-        if layer not in net.layers:
-            raise unknown_name(f"layer of {net.name}", layer, net.layers)
-    return list(layers)
+    return list(dict.fromkeys(default if layers is None else layers))
 
 
-def _check_choices(**given):
-    choices = {
-        "method": ("optimise", "fast"),
-        "mix": ("grams", "features"),
-        "convention": CONVENTIONS,
-        "optimizer": ("lbfgs", "adam"),
-        "init": ("content", "noise"),
-        "precision": ("auto", "fp32", "bf16"),
-    }
-    for name, value in given.items():
-        if value not in choices[name]:
-            raise unknown_name(name, value, list(choices[name]))
+def _colored(image, colors):
+    """On the CPU, with the chroma of `colors` where given: those plus the difference in luma (ITU-R BT.601)."""
+    image = image.cpu()
+    if colors is None:
+        return image
+    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    colors = resize(colors.cpu(), tuple(image.shape[2:]))
+    return (colors + ((image - colors) * luma).sum(dim=1, keepdim=True)).clamp(0, 1)

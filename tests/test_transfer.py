@@ -22,8 +22,6 @@ from d2lstyle import (
 )
 from d2lstyle.engine.devices import runs_in_bf16
 from d2lstyle.images import resize
-from d2lstyle.objective import Objective
-from d2lstyle.schedule import coarse_to_fine
 
 OPTIMIZERS = ["lbfgs", "adam"]
 

@@ -22,7 +22,7 @@ from ..engine import checks
 from ..engine.devices import best_device
 from ..engine.prepare import prepared
 from ..images import resize
-from ..objective import proportions
+from ..mixing import proportions
 
 WEIGHTS = Path(__file__).parent / "weights" / "fast_style.pt"
 SHA256 = "351dfddf567967841bd0c9de87ca36e028c4e9a9cfe9dc711533bb9009bb625d"  # of that file

@@ -33,7 +33,7 @@ from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
 from ..fast.random_style import StyleBank, draw_shares, strengths
 from ..images import read_image, scaled_size, write_image
-from ..objective import proportions
+from ..mixing import proportions
 from ..samples.styles import named_styles
 from ..transfer import default_weights, stylize
 

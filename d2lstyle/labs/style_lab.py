@@ -13,8 +13,7 @@ from .. import plots
 from ..backbones import backbone
 from ..fast.network import fast_stylize
 from ..images import resize, write_image
-from ..schedule import coarse_to_fine
-from ..transfer import stylize
+from ..transfer import coarse_to_fine, stylize
 from .lab import BESIDE, FILLING, LABELS, WIDE, Lab, columns, jpeg, picture
 from .line_chart import line_chart
 from .picture_picker import PicturePicker, photos
