@@ -11,6 +11,8 @@ exercise. "relative" is ours: the published terms over their value for an all-ze
 set of weights serves every network, layer and image size.
 """
 
+import torch
+
 from .engine import checks
 
 CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
@@ -39,7 +41,7 @@ def gram(features, weights=None):
     rows = _rows(features)
     if weights is None:
         return rows.transpose(1, 2) @ rows
-    weights = _checked_weights(weights, features).flatten(2).transpose(1, 2)
+    weights = checked_weights(weights, features).flatten(2).transpose(1, 2)
     weights = weights / weights.mean(dim=1, keepdim=True)
     counts = (weights > 0).any(dim=0).squeeze(1)
     if not counts.all():  # positions of weight zero cost nothing: a region of a quarter takes a quarter of the work
@@ -193,11 +195,14 @@ def _rows(features):
     return features.movedim(1, -1).flatten(1, 2)
 
 
-def _checked_weights(weights, features):
+def checked_weights(weights, features, name="position weights"):
+    """(1 or B, 1, H, W) weights of the features' positions, in their type; else a ValueError."""
     batch, _, height, width = features.shape
-    if weights.shape[1:] != (1, height, width) or weights.shape[0] not in (1, batch):
-        raise ValueError(f"expected weights ({batch}, 1, {height}, {width}), got {tuple(weights.shape)}")
+    shape = tuple(weights.shape) if isinstance(weights, torch.Tensor) else type(weights).__name__
+    if shape[1:] != (1, height, width) or shape[0] not in (1, batch):
+        raise ValueError(f"expected {name} ({batch}, 1, {height}, {width}), got {shape}")
     weights = weights.to(features)  # a mask may be of bools
-    if not (weights >= 0).all() or not (weights.flatten(1).sum(1) > 0).all():  # NaN is neither
-        raise ValueError("expected non-negative position weights with a positive sum")
+    sums = weights.flatten(1).sum(1)
+    if not (weights >= 0).all() or not ((sums > 0) & sums.isfinite()).all():  # NaN is neither
+        raise ValueError(f"expected non-negative {name} with a positive sum")
     return weights

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from .engine import checks
 from .images import resize, scaled_size
-from .losses import gram, kept_count, style_layer_loss, top_channels
+from .losses import checked_weights, gram, kept_count, style_layer_loss, top_channels
 
 MIXES = ("grams", "features")
 
@@ -28,18 +28,17 @@ class StyleMix:
         checks.choice("mix", self.mix, MIXES)
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"expected style_scale above zero, got {self.scale}")
-        self.styles, n_styles = _listed(self.styles), len(_listed(self.styles))
+        self.styles = [checks.image(style, "style") for style in _listed(self.styles)]
         if not self.styles:
             raise ValueError("expected at least one style image, got an empty list")
         for style in self.styles:
-            checks.image(style, "style")
             checks.paired(style, "style", self.batch, "contents")
-        self.styles = [style.detach().float() for style in self.styles]
-        self.weights = proportions(self.weights, n_styles, self.batch)
+        self.weights, n_styles = proportions(self.weights, len(self.styles), self.batch), len(self.styles)
         masks = [None] * n_styles if self.masks is None else _listed(self.masks)
         if len(masks) != n_styles:
             raise ValueError(f"expected a mask for each of {n_styles} styles, or None in its place, got {len(masks)}")
-        self.masks = [_checked(mask, style, self.batch) for mask, style in zip(masks, self.styles)]
+        wide = [style.expand(self.batch, -1, -1, -1) for style in self.styles]
+        self.masks = [M if M is None else checked_weights(M, style, "style masks") for M, style in zip(masks, wide)]
 
     @torch.no_grad()
     def targets(self, net, layers, side):
@@ -58,13 +57,15 @@ class StyleMix:
     def _mixed(self, features):
         """The Gram by position of one layer's features, (1 or B, C, h, w) of each style, mixed."""
         shares = self.weights.to(features[0].device).T[..., None, None]  # (styles, 1 or B, 1, 1)
-        weights = [_at_layer(mask, style) for mask, style in zip(self.masks, features)]
         if self.mix == "grams":
-            grams = [_mean_gram(style, positions) for style, positions in zip(features, weights)]
-            return sum(share * G for share, G in zip(shares, grams))
-        # F diag(w) F^T is the plain Gram of F sqrt(w).
-        roots = [1 if w is None else (w / w.mean(dim=(2, 3), keepdim=True)).sqrt() for w in weights]
-        return _mean_gram(sum(share[..., None] * (style * root) for share, style, root in zip(shares, features, roots)))
+            return sum(share * _mean_gram(*style) for share, *style in zip(shares, features, self.masks))
+        mixed = 0
+        for share, style, mask in zip(shares, features, self.masks):
+            if mask is not None:  # F diag(w) F^T is the plain Gram of F sqrt(w)
+                weights = _at_layer(mask, style)
+                style = style * (weights / weights.mean(dim=(2, 3), keepdim=True)).sqrt()
+            mixed = mixed + share[..., None] * style
+        return _mean_gram(mixed)
 
     def _most_active(self, G):
         """The Gram of the channels that are compared, and which they are."""
@@ -99,10 +100,10 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
     """
     layers = net.style_layers if style_layers is None else style_layers
     features, targets = net(images, layers), net(style, layers)
-    losses = []
-    for layer in layers:
-        G = _mean_gram(features[layer], _at_layer(masks, features[layer]))
-        losses.append(style_layer_loss(G, _mean_gram(targets[layer]), 1, "relative"))
+    losses = [
+        style_layer_loss(_mean_gram(features[layer], masks), _mean_gram(targets[layer]), 1, "relative")
+        for layer in layers
+    ]
     return torch.stack(losses).mean(dim=0)
 
 
@@ -115,10 +116,9 @@ def proportions(style_weights, n_styles, batch):
         weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
-    if weights.ndim == 1 and len(weights) != n_styles:
-        raise ValueError(f"expected a weight for each of {n_styles} styles, got {len(weights)}")
     if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
-        raise ValueError(f"expected style weights ({n_styles},) or ({batch}, {n_styles}), got {tuple(weights.shape)}")
+        expected = f"a weight for each of {n_styles} styles, ({n_styles},) or ({batch}, {n_styles})"
+        raise ValueError(f"expected {expected}, got {tuple(weights.shape)}")
     weights = weights.view(-1, n_styles)
     if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
         raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
@@ -129,27 +129,15 @@ def _listed(value):
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _checked(mask, style, batch):
-    if mask is None:
-        return None
-    shape = (1, *style.shape[2:])
-    if not isinstance(mask, torch.Tensor) or tuple(mask.shape[1:]) != shape or len(mask) not in (1, batch):
-        got = tuple(getattr(mask, "shape", ())) or type(mask).__name__
-        raise ValueError(f"expected a style mask of its style's size, (1, {', '.join(map(str, shape))}), got {got}")
-    if not (mask >= 0).all() or not mask.isfinite().all():
-        raise ValueError("expected style masks of finite values, none negative")
-    if not (mask.flatten(1) > 0).any(dim=1).all():
-        raise ValueError("expected style masks that keep some position, got an empty one: it leaves no style")
-    return mask.detach().float()
-
-
 def _at_layer(mask, features):
-    """A mask of the style image as weights of a layer's positions: the part of each position that it covers."""
-    return None if mask is None else F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])
+    """A mask of the image as weights of a layer's positions: the part of each position that it covers."""
+    return F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])
 
 
-def _mean_gram(features, weights=None):
-    """The Gram by position, (B, C, C); one style's features serve several masks."""
-    if weights is not None and len(features) == 1:
-        features = features.expand(len(weights), -1, -1, -1)
-    return gram(features, weights) / features[0, 0].numel()
+def _mean_gram(features, mask=None):
+    """The Gram by position, (B, C, C); one image may have several masks."""
+    n_positions = features[0, 0].numel()
+    if mask is None:
+        return gram(features) / n_positions
+    features = features.expand(max(len(features), len(mask)), -1, -1, -1)
+    return gram(features, _at_layer(mask, features)) / n_positions

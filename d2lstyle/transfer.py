@@ -269,7 +269,7 @@ def stylize(
     if method != "optimise":
         return _in_one_pass(**locals())
     checks.choice("precision", precision, ["auto", "fp32", "bf16"])
-    content = _image(content, "content")
+    content = checks.image(content, "content")
     style = StyleMix(style, style_weights, style_masks, mix, style_scale, style_channels, len(content))
     start, stages = _start(init, content, seed), coarse_to_fine(content.shape[2:], sizes, steps)
     net = backbone("auto", device=device) if net is None else net
@@ -289,7 +289,7 @@ def _in_one_pass(content, style, *, method, style_weights, preserve_color, net, 
                 f'method="{method}" takes style_weights and preserve_color alone: leave out masks, weights, layers, '
                 'sizes, mix, init, style_scale and style_channels, or use method="optimise"'
             )
-    content = _image(content, "content")
+    content = checks.image(content, "content")
     styles = StyleMix(style, batch=len(content)).styles
     image = pkgutil.resolve_name(METHODS[method])(content, styles, style_weights=style_weights, net=net, device=device)
     return StyleResult(_colored(image, content if preserve_color else None), [], time.perf_counter() - began)
@@ -330,16 +330,11 @@ def _start(init, content, seed):
     """The images that a run starts from. Noise is the same for all, so that a batch equals its images alone."""
     if isinstance(init, torch.Tensor):
         checks.paired(init, "init", len(content), "contents")
-        return _image(init, "init").expand(len(content), -1, -1, -1)
+        return checks.image(init, "init").expand(len(content), -1, -1, -1)
     if checks.choice("init", init, ["content", "noise"]) == "content":
         return content
     generator = torch.Generator().manual_seed(checks.whole("seed", seed, -(2**63), 2**63 - 1))
     return torch.rand(1, *content.shape[1:], generator=generator).expand_as(content)
-
-
-def _image(images, name):
-    checks.image(images, name)
-    return images.detach().float()
 
 
 def _layers(net, layers, default):

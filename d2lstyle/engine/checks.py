@@ -107,13 +107,14 @@ def batch(images, name="images", channels=3):
 
 
 def image(images, name="image"):
-    """Raise TypeError or ValueError unless `images` is float, (B, 3, H, W), finite and in [0, 1]."""
+    """The images as float32 without a graph if they are float, (B, 3, H, W), finite and in [0, 1]; else an error."""
     batch(images, name)
     if not images.isfinite().all():
         raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
     low, high = images.min().item(), images.max().item()
     if low < -SLACK or high > 1 + SLACK:
         raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
+    return images.detach().float()
 
 
 def paired(images, name, count, partner):
