@@ -204,5 +204,5 @@ def checked_weights(weights, features, name="position weights"):
     weights = weights.to(features)  # a mask may be of bools
     sums = weights.flatten(1).sum(1)
     if not (weights >= 0).all() or not ((sums > 0) & sums.isfinite()).all():  # NaN is neither
-        raise ValueError(f"expected non-negative {name} with a positive sum")
+        raise ValueError(f"expected finite, non-negative {name} with a positive sum")
     return weights

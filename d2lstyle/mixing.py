@@ -38,7 +38,10 @@ class StyleMix:
         if len(masks) != n_styles:
             raise ValueError(f"expected a mask for each of {n_styles} styles, or None in its place, got {len(masks)}")
         wide = [style.expand(self.batch, -1, -1, -1) for style in self.styles]
-        self.masks = [M if M is None else checked_weights(M, style, "style masks") for M, style in zip(masks, wide)]
+        self.masks = [
+            M if M is None else checked_weights(M, style, "style masks of their style's size")
+            for M, style in zip(masks, wide)
+        ]
 
     @torch.no_grad()
     def targets(self, net, layers, side):
