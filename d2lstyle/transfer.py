@@ -154,9 +154,11 @@ class Objective:
         net, self.content = self.net, self.content.to(self.net.mean)
         self.content_layers = _layers(net, self.content_layers, net.content_layers)
         self.style_layers = _layers(net, self.style_layers, net.style_layers)
+        defaults = zip(self.weights.items(), default_weights(net, self.convention))
+        weights = {name: default if weight is None else weight for (name, weight), default in defaults}
         self.weights = [
-            checks.per_image(name, default if weight is None else weight, len(self.content), low=0).to(net.mean)
-            for (name, weight), default in zip(self.weights.items(), default_weights(net, self.convention))
+            checks.per_image(name, torch.as_tensor(weight, dtype=torch.float64), len(self.content), low=0).to(net.mean)
+            for name, weight in weights.items()
         ]
         # One call of style_loss gives several sums: eq. 3, then each layer's loss alone, for the history.
         shares = self.layer_weights or dict.fromkeys(self.style_layers, 1 / len(self.style_layers))
