@@ -25,10 +25,7 @@ _NOTES |= {"readme", "license", "licence", "credits", "makefile"}
 
 
 def class_folder(folder, split, split_seed=0, callback=None):
-    """{class: its files}, both sorted: one split of a folder laid out as `load_dataset` says; else a ValueError.
-
-    `callback(images compared, images in all)` is called where there is something to split.
-    """
+    """{class: its files}, both sorted: one split of a folder laid out as `load_dataset` says; else a ValueError."""
     places = split_folders(folder)
     if not places:
         return _side_of(class_listing(folder), SPLITS, split, split_seed, folder, callback)
@@ -55,15 +52,15 @@ def split_of(name):
 
 def split_folders(folder):
     """{split: its folder}; none where the folders are classes, even if a class is called "train"."""
-    places, others = {}, False
-    for place in _folders_in(folder):
+    places = {}
+    folders = _folders_in(folder)
+    for place in folders:
         side = split_of(place.name)
         if side in places:
             raise ValueError(f"{folder} has two folders for {side}, {places[side].name} and {place.name}: keep one")
         if side:
             places[side] = place
-        others = others or not side
-    if others and not any(_folders_in(place) for place in places.values()):
+    if len(places) < len(folders) and not any(_folders_in(place) for place in places.values()):
         return {}
     return {side: places[side] for side in SPLITS if side in places}
 
@@ -140,9 +137,9 @@ def _side_of(listing, sides, split, seed, folder, callback):
             )
     classes, files, labels = flat(listing)
     thumbs = for_each(lambda i: _thumb(files[i], files[i].stat().st_mtime_ns), files, callback)
-    chosen = split_sides(np.array(labels), near_duplicate_groups(torch.stack(thumbs)), sides, seed, classes) == split
-    is_chosen = dict(zip(files, chosen))
-    return {name: [file for file in images if is_chosen[file]] for name, images in listing.items()}
+    groups = near_duplicate_groups(torch.stack(thumbs))
+    side_of_file = dict(zip(files, split_sides(np.array(labels), groups, sides, seed, classes)))
+    return {name: [file for file in images if side_of_file[file] == split] for name, images in listing.items()}
 
 
 @lru_cache(maxsize=20_000)  # loading train, validation and test compares the images once

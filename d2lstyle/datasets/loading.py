@@ -89,7 +89,6 @@ def load_dataset(
     split off train (a seventh) where it is missing; a folder without any of the three, <folder>/<class>/<image>, is
     split into five, one and one sevenths. Such a split keeps near-duplicates (copies that are re-encoded, resized,
     mirrored or a little brighter) on one side. Files on two sides of a split that you made are warned of.
-
     Hidden files and notes (.txt, .csv, .json, README, ...) are passed over; every other file must be an image.
 
     Args:
@@ -139,9 +138,10 @@ class _Pixels:
         self.items, self.size = items, size  # items: files, or (N, 3, H, W) bytes
         if isinstance(items, torch.Tensor) and items.shape[-1] == size:
             self.kept = items
-            return
-        self.kept = torch.empty((min(len(items), CACHE_BYTES // (3 * size**2)), 3, size, size), dtype=torch.uint8)
-        for_each(self._keep, items, callback)
+        else:
+            count = min(len(items), CACHE_BYTES // (3 * size**2))
+            self.kept = torch.empty((count, 3, size, size), dtype=torch.uint8)
+            for_each(self._keep, items, callback)
 
     def __getitem__(self, rows):
         if (rows < len(self.kept)).all():
