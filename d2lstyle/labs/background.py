@@ -7,50 +7,40 @@ class Stopped(KeyboardInterrupt):
     """Raised inside the work of a `Task` that is to end; `stylize` and `fit` end with what they have."""
 
 
-class Task:
-    """Work in a thread of its own, which looks in at `checkpoint` between its steps.
-
-    Args:
-        work: called with `checkpoint`.
-        ended: called, in the same thread, with the exception that ended the work, or None.
-        before: a stopped `Task` whose end this one waits for.
-    """
+class Task(Thread):
+    """A thread that waits for the stopped task before it, does its work, and calls `ended` with its error or None."""
 
     def __init__(self, work, ended, before=None):
-        self._work, self._ended, self._before = work, ended, before
-        self._stop, self._go = Event(), Event()
-        self._go.set()
-        self.thread = Thread(target=self._run, daemon=True)
+        super().__init__(daemon=True)
+        self._work, self._ended, self._before, self._stopped, self._going = work, ended, before, Event(), Event()
+        self._going.set()
 
     def checkpoint(self):
-        """Wait while paused; raise `Stopped` once stopped."""
-        self._go.wait()
-        if self._stop.is_set():
+        """Called by the work between its steps: waits while paused, raises `Stopped` once stopped."""
+        self._going.wait()
+        if self._stopped.is_set():
             raise Stopped
 
     def pause(self):
-        """Let the work wait at its next checkpoint."""
-        if not self._stop.is_set():
-            self._go.clear()
+        self._going.clear()
+        if self._stopped.is_set():  # looked at last, for another thread may have stopped it just now
+            self._going.set()
 
     def resume(self):
-        """Let paused work go on."""
-        self._go.set()
+        self._going.set()
 
     def stop(self):
-        """Let the work end at its next checkpoint."""
-        self._stop.set()
-        self._go.set()
+        self._stopped.set()
+        self._going.set()
 
-    def _run(self):
+    def run(self):
         if self._before:
-            self._before.thread.join()
-            self._before = None
-        found = None
+            self._before.join()
+        self._before = reason = None
         try:
             self.checkpoint()
             self._work(self.checkpoint)
             self.checkpoint()
         except (Exception, Stopped) as error:
-            found = error
-        self._ended(found)
+            reason = error
+        self._ended(reason)

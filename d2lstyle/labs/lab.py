@@ -1,7 +1,8 @@
-"""What the labs share: work in the background, sentences, and a still picture where there is no kernel."""
+"""What the labs share: work in the background, sentences, controls, and a still picture where there is no kernel."""
 
 import base64
 import io
+import math
 import time
 from html import escape
 from threading import Lock
@@ -22,11 +23,10 @@ STYLE = """<style>
 .d2l-lab .widget-button { font-weight: 600; }
 .d2l-lab .d2l-picture { width: 100%; object-fit: contain; }
 .d2l-lab :focus-visible, .d2l-lab .noUi-handle:focus { outline: 3px solid #f28c28; outline-offset: 2px; }
-.d2l-lab .widget-html-content { line-height: 1.4; overflow-wrap: anywhere; }
-.d2l-lab .widget-html, .d2l-lab .widget-html-content { height: auto; }
-.d2l-lab pre { white-space: pre-wrap; word-break: normal; overflow-wrap: normal; font-size: 13px; line-height: 1.4;
-  margin: 0; }
+.d2l-lab .widget-html, .d2l-lab .widget-html-content { height: auto; line-height: 1.4; overflow-wrap: anywhere; }
+.d2l-lab pre { white-space: pre-wrap; font-size: 13px; line-height: 1.4; margin: 0; }
 </style>"""
+_drawing = Lock()  # matplotlib draws one figure at a time
 
 
 class Lab:
@@ -47,23 +47,22 @@ class Lab:
         self._tasks, self._lock = {}, Lock()
 
     def show(self, *children):
-        """Build the panel: the parts below one another, the status last."""
+        """Build the panel: the children below one another, the status last."""
         self.view = widgets.VBox([widgets.HTML(STYLE), *children, self.status])
         self.view.add_class("d2l-lab")
 
-    def say(self, text, wrong=False):
-        """Show a sentence below the lab; `wrong` for one that says what went wrong."""
-        color = "var(--jp-error-color1, #c62828)" if wrong else "inherit"
+    def say(self, text, color="inherit"):
+        """Show a sentence below the lab."""
         self.status.value = f'<div role="status" style="color: {color}">{escape(text)}</div>'
 
     def fail(self, error):
         """Show an exception as a sentence."""
         self.error = error
         known = isinstance(error, (ValueError, OSError, TypeError, ArithmeticError)) and str(error)
-        self.say(str(error) if known else f"{type(error).__name__}: {error}", wrong=True)
+        self.say(known or f"{type(error).__name__}: {error}", "var(--jp-error-color1, #c62828)")
 
     def guarded(self, function):
-        """`function` as a callback of a widget: what it raises becomes a sentence instead of a line in a log."""
+        """`function` as a callback: what it raises becomes a sentence instead of a line in a log."""
 
         def call(*arguments):
             try:
@@ -73,29 +72,36 @@ class Lab:
 
         return call
 
-    def run(self, work, lane="work", ended=None):
-        """Do work in the background, after the earlier work of its lane, which is stopped.
+    def watch(self, function, *controls):
+        """Call `function` whenever one of the controls has moved."""
+        for control in controls:
+            control.observe(self.guarded(lambda change: function()), "value")
 
-        Args:
-            work: called with a function `checkpoint`, which it must call between its steps.
-            lane: works of different lanes run side by side.
-            ended: called with the exception or None when the work ends, unless other work has replaced it.
-        Returns:
-            Task.
+    def button(self, text, function, **options):
+        """A button that calls `function`."""
+        button = widgets.Button(description=text, **options)
+        button.on_click(self.guarded(lambda clicked: function()))
+        return button
+
+    def run(self, work, lane="work", ended=None):
+        """Start and return a `Task`: it stops the earlier one of its lane; those of other lanes run beside it.
+
+        `work` is called with a function `checkpoint`, which it calls between its steps; `ended` with the exception or
+        None at the end, unless another task has replaced this one.
         """
 
         def end(error):
             if error is not None and not isinstance(error, Stopped):
                 self.fail(error)
-            if ended is not None and self._tasks.get(lane) is task:
+            if ended is not None and self._tasks[lane] is task:
                 self.guarded(ended)(error)
 
         with self._lock:  # callbacks of widgets come from several threads
             before = self._tasks.get(lane)
+            task = self._tasks[lane] = Task(work, end, before)
             if before:
                 before.stop()
-            task = self._tasks[lane] = Task(work, end, before)
-            task.thread.start()
+            task.start()
         return task
 
     def close(self):
@@ -107,30 +113,42 @@ class Lab:
     def wait(self, seconds=60):
         """Wait until no work is left; for tests and for cells that need the result. Returns whether none is left."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            alive = [task.thread for task in list(self._tasks.values()) if task.thread.is_alive()]
-            if not alive:
-                return True
-            alive[0].join(left)  # it may start another at its end
-        return False
+        while alive := [task for task in list(self._tasks.values()) if task.is_alive()]:
+            if time.monotonic() > until:
+                return False
+            alive[0].join(0.1)  # it may start another at its end
+        return True
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         self._replace_in_cell()
-        file = io.BytesIO()
-        self.still().savefig(file, format="jpeg", dpi=100, pil_kwargs={"quality": 82})
         text = f"{type(self).__name__}: run this cell in JupyterLab to move the controls"
-        bundle = self.view._repr_mimebundle_()
-        return {**bundle, "text/plain": text, "image/jpeg": base64.b64encode(file.getvalue()).decode()}
+        image = base64.b64encode(drawn(self.still())).decode()
+        return {**self.view._repr_mimebundle_(), "text/plain": text, "image/jpeg": image}
 
     def _replace_in_cell(self):
         """A cell that is run again shows a new lab: the work of the old one would go on unseen."""
-        shell = get_ipython()
-        cell = getattr(shell, "parent_header", {}).get("metadata", {}).get("cellId") if shell else None
+        cell = getattr(get_ipython(), "parent_header", {}).get("metadata", {}).get("cellId")
         if cell is not None:
-            old = self._in_cell.get(cell)
-            if old is not None and old is not self:
+            old = self._in_cell.get(cell, self)
+            if old is not self:
                 old.close()
             self._in_cell[cell] = self
+
+
+def slider(text, value, low, high, step, **options):
+    """A slider: of integers where the step is one, with two ends where the value is a pair, of powers by "log"."""
+    options = {"value": value, "description": text, "style": LABELS, "layout": WIDE, **options}
+    if step == "log":
+        return widgets.FloatLogSlider(min=math.log10(low), max=math.log10(high), step=0.1, **options)
+    name = ("Int" if isinstance(step, int) else "Float") + ("RangeSlider" if isinstance(value, tuple) else "Slider")
+    return getattr(widgets, name)(min=low, max=high, step=step, **options)
+
+
+def picture(name, kind="jpeg"):
+    """An empty picture as wide as its column; in the page it has the classes d2l-picture and d2l-`name`."""
+    image = widgets.Image(format=kind)
+    image.add_class("d2l-picture")
+    return image.add_class(f"d2l-{name}")
 
 
 def jpeg(image, quality=88):
@@ -140,18 +158,18 @@ def jpeg(image, quality=88):
     return file.getvalue()
 
 
-def picture(name):
-    """An empty picture that fills the width of its column; in the page it has the classes d2l-picture and d2l-`name`."""
-    shown = widgets.Image(format="jpeg")
-    for each in ("picture", name):
-        shown.add_class(f"d2l-{each}")
-    return shown
+def drawn(figure, **options):
+    """A matplotlib figure as the bytes of a file; of a JPEG file, where no options of `savefig` say otherwise."""
+    file = io.BytesIO()
+    with _drawing:
+        figure.savefig(file, **(options or {"format": "jpeg", "dpi": 100, "pil_kwargs": {"quality": 82}}))
+    return file.getvalue()
 
 
-def columns(*parts):
+def columns(*contents):
     """Columns side by side: (width such as "360px", widgets), which go below one another where the page is narrow."""
     boxes = [
-        widgets.VBox(children, layout=widgets.Layout(flex=f"1 1 {width}", min_width="0", margin="0 12px 0 0"))
-        for width, children in parts
+        widgets.VBox(children, layout={"flex": f"1 1 {width}", "min_width": "0", "margin": "0 12px 0 0"})
+        for width, children in contents
     ]
-    return widgets.Box(boxes, layout=widgets.Layout(display="flex", flex_flow="row wrap", align_items="flex-start"))
+    return widgets.Box(boxes, layout={"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"})

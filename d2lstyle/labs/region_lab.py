@@ -1,4 +1,4 @@
-"""A lab on where a network looks: cover parts of a photo by hand, let the computer do it, paint in the style of the region."""
+"""A lab on where a network looks: cover parts of a photo, or let the computer do it, and paint in a region's style."""
 
 from html import escape
 
@@ -9,9 +9,9 @@ from .. import plots
 from ..backbones import backbone
 from ..maps.attribution import occlusion, region_weights
 from ..transfer import stylize
-from .lab import LABELS, WIDE, Lab, columns, jpeg, picture
-from .picture_picker import PicturePicker, photos
-from .run_controls import Pace, RunControls, Throttle, minutes
+from .lab import WIDE, Lab, columns, jpeg, picture, slider
+from .picture_picker import PHOTOS, PicturePicker
+from .run_controls import Progress, RunControls
 
 BARS = 5
 WINDOWS = 5  # of the occlusion map, along the shorter side; each half covered by the next
@@ -37,34 +37,27 @@ class RegionLab(Lab):
 
     def __init__(self, photo="flower", paint="china", *, size=224, steps=80, net=None):
         super().__init__()
-        self.net, self.steps = backbone("auto") if net is None else net, steps
-        self.map, self.region, self.image, self.scores, self._base = None, None, None, {}, None
-        self.photo = PicturePicker(self, "photo", photos(size), photo, size=size, changed=self._photo_changed)
-        self.paint = PicturePicker(self, "photo to paint", photos(size), paint, size=size, changed=self._show_paint)
-        self.patch, self.keep = _patch_sliders(), _keep_slider()
-        for slider in self.patch.values():
-            slider.observe(self.guarded(lambda change: self.look()), "value")
-        self.keep.observe(self.guarded(lambda change: self._show_region()), "value")
+        self.net, self.steps, self.scores = backbone("auto") if net is None else net, steps, {}
+        self.photo = PicturePicker(self, "photo", PHOTOS, photo, size=size, changed=self._photo_changed)
+        self.paint = PicturePicker(self, "photo to paint", PHOTOS, paint, size=size, changed=self._show_paint)
+        self.patch = {
+            "x": slider("patch from left %", 50, 0, 100, 1),
+            "y": slider("patch from top %", 50, 0, 100, 1),
+            "side": slider("size of patch %", 35, 5, 100, 1),
+        }
+        self.keep = slider("keep of the map %", 25, 2, 100, 1)
+        self.watch(self.look, *self.patch.values())
+        self.watch(self._show_region, self.keep)
         self.controls = RunControls(self, self.make_map, label="Map")
-        self.paint_button = widgets.Button(description="Paint in the region's style", icon="paint-brush", disabled=True)
-        self.paint_button.layout.width = "98%"
-        self.paint_button.on_click(self.guarded(lambda _: self.paint_region()))
+        text = "Paint in the region's style"
+        self.paint_button = self.button(text, self.paint_region, icon="paint-brush", layout=WIDE)
         self.covered, self.mapped, self.painted = (picture(name) for name in ("covered", "mapped", "painted"))
         self.bars = widgets.HTML(layout=WIDE)
-        left = [
-            self.photo.view,
-            *self.patch.values(),
-            self.controls.view,
-            self.keep,
-            self.paint.view,
-            self.paint_button,
-        ]
-        right = widgets.HBox(
-            [
-                widgets.VBox(each, layout=widgets.Layout(width="50%", margin="0 8px 0 0"))
-                for each in ([self.covered, self.bars], [self.mapped, self.painted])
-            ]
-        )
+        left = [self.photo.view, *self.patch.values(), self.controls.view]
+        left += [self.keep, self.paint.view, self.paint_button]
+        half = {"width": "50%", "margin": "0 8px 0 0"}
+        halves = [[self.covered, self.bars], [self.mapped, self.painted]]
+        right = widgets.HBox([widgets.VBox(pictures, layout=half) for pictures in halves])
         self.show(columns(("360px", left), ("400px", [right])))
         self._photo_changed()
 
@@ -80,23 +73,22 @@ class RegionLab(Lab):
         """Paint the other photo in the style of the region."""
         if self.region is None:
             raise ValueError("expected a map first: press Map")
-        if self.controls.state not in ("running", "paused"):
+        if not self.controls.busy:
             self.controls.begin(self._paint)
 
     def still(self):
-        """The photo, the photo with the patch, and the map and what was painted, or a quick map where there are none."""
+        """The photo, also with the patch, and the map and what was painted, or a quick map where there are none."""
         photo, covered = self.photo.image, self._with_patch(self.photo.image)
         side = min(photo.shape[2:]) // 3
         maps = occlusion(self.net, photo, window=side, stride=side // 2).cpu() if self.map is None else self.map
-        titles = [*(f"{name}: {part:.0%}" for name, part in (self._best(photo), self._best(covered))), "where it looks"]
-        images = [photo, covered, self._region_of(maps)[1]]
+        titles = []
+        for image in (photo, covered):
+            probability, best = self._probabilities(image).max(0)
+            titles.append(f"{self.net.classes[best]}: {probability:.0%}")
+        images, titles = [photo, covered, self._region_of(maps)[1]], [*titles, "where it looks"]
         if self.image is not None:
             images, titles = [*images, self.image], [*titles, "in the region's style"]
         return plots.show_images(images, titles, title="What the network sees, in all of the photo and with a patch")
-
-    def _best(self, image):
-        parts = self._probabilities(image)
-        return self.net.classes[parts.argmax()], parts.max().item()
 
     @torch.no_grad()
     def _probabilities(self, image):
@@ -104,10 +96,9 @@ class RegionLab(Lab):
 
     def _with_patch(self, image):
         """The photo with a square in the colour that the network takes for nothing."""
-        height, width = image.shape[2:]
-        side = max(1, round(self.patch["side"].value / 100 * min(height, width)))
+        side = max(1, round(self.patch["side"].value / 100 * min(image.shape[2:])))
         top, left = (
-            round(self.patch[axis].value / 100 * (length - side)) for axis, length in (("y", height), ("x", width))
+            round(self.patch[axis].value / 100 * (length - side)) for axis, length in zip("yx", image.shape[2:])
         )
         image = image.clone()
         image[:, :, top : top + side, left : left + side] = self.net.mean.cpu()
@@ -127,32 +118,24 @@ class RegionLab(Lab):
         photo = self.photo.image
         covered = self._with_patch(photo)
         self.covered.value = jpeg(covered)
-        before = self._base if self._base is not None else self._probabilities(photo)
+        before = self._probabilities(photo) if self._base is None else self._base
         checkpoint()
         after = self._probabilities(covered)
         checkpoint()  # another place may have been chosen meanwhile
         self._base = before
         best = before.argsort(descending=True)[:BARS].tolist()
         self.scores = {self.net.classes[i]: (before[i].item(), after[i].item()) for i in best}
-        self.bars.value = _bars(self.scores)
+        self.bars.value = "".join(_bar(name, *scores) for name, scores in self.scores.items())
 
     def _make_map(self, checkpoint):
-        photo = self.photo.image
+        photo, progress = self.photo.image, Progress(self.controls, checkpoint)
         window = min(photo.shape[2:]) // WINDOWS
-        pace, see = Pace(), Throttle(0.2)
-
-        def passed(done, total):
-            pace.end(done / total)
-            if see() or done == total:
-                self.controls.report(done / total, f"{done} of {total} places covered")
-            checkpoint()
-
         target = self._probabilities(photo).argmax().item()
         self.controls.report(0, f"where does it see {self.net.classes[target]}?")
         checkpoint()
-        found = occlusion(
-            self.net, photo, target, window=window, stride=max(1, window // 2), at_once=AT_ONCE, callback=passed
-        )
+        options = {"window": window, "stride": max(1, window // 2), "at_once": AT_ONCE}
+        options["callback"] = lambda done, total: progress(done, total, f"{done} of {total} places covered")
+        found = occlusion(self.net, photo, target, **options)
         if photo is self.photo.image:  # else another one has been chosen
             self.map = found.cpu()
             self._show_region()
@@ -164,59 +147,30 @@ class RegionLab(Lab):
 
     def _show_region(self):
         if self.map is not None:
-            self.region, shown = self._region_of(self.map)
-            self.mapped.value = jpeg(shown)
+            self.region, image = self._region_of(self.map)
+            self.mapped.value = jpeg(image)
             self.paint_button.disabled = False
 
     def _paint(self, checkpoint):
-        pace, see = Pace(), Throttle(0.2)
+        progress = Progress(self.controls, checkpoint)
 
         def painted(step):
-            pace.end()
             self.image = step.image
-            if see():
+            if progress(step.step, step.steps, f"painting: step {step.step} of {step.steps}"):
                 self.painted.value = jpeg(step.image)
-                left = minutes(pace.seconds(step.steps - step.step))
-                self.controls.report(step.step / step.steps, f"painting: step {step.step} of {step.steps}, {left} left")
-            checkpoint()
-            pace.begin()
 
-        result = stylize(
-            self.paint.image,
-            self.photo.image,
-            style_masks=self.region,
-            net=self.net,
-            steps=self.steps,
-            callback=painted,
-        )
-        self.image = result.image
-        self.painted.value = jpeg(result.image)
+        options = {"style_masks": self.region, "net": self.net, "steps": self.steps, "callback": painted}
+        self.image = stylize(self.paint.image, self.photo.image, **options).image
+        self.painted.value = jpeg(self.image)
         checkpoint()
         self.controls.report(1, f"{self.paint.name} in the style of that part of {self.photo.name}")
 
 
-def _patch_sliders():
-    options = {"min": 0, "max": 100, "style": LABELS, "layout": WIDE, "readout_format": "d"}
-    return {
-        "x": widgets.IntSlider(50, description="patch from left %", **options),
-        "y": widgets.IntSlider(50, description="patch from top %", **options),
-        "side": widgets.IntSlider(35, description="size of patch %", **{**options, "min": 5}),
-    }
-
-
-def _keep_slider():
-    return widgets.IntSlider(25, min=2, max=100, description="keep of the map %", style=LABELS, layout=WIDE)
-
-
-def _bars(scores):
-    """Class scores as bars: pale without the patch, dark with it."""
-    rows = []
-    for name, (before, after) in scores.items():
-        rows.append(
-            f'<div style="margin-top: 4px">{escape(name)} '
-            f'<span style="float: right">{before:.0%} → <b>{after:.0%}</b></span></div>'
-            f'<div style="position: relative; height: 12px; background: rgba(128, 128, 128, 0.2)">'
-            f'<div style="position: absolute; height: 12px; width: {before:.1%}; background: rgba(76, 141, 214, 0.4)"></div>'
-            f'<div style="position: absolute; height: 12px; width: {after:.1%}; background: #4c8dd6"></div></div>'
-        )
-    return "".join(rows)
+def _bar(name, before, after):
+    """A class score: its bar is dark as far as with the patch, and pale as far as without it."""
+    fill = f"#0072b2 {after:.1%}, #0072b266 {after:.1%} {max(before, after):.1%}, #80808033 0"
+    return (
+        f'<div style="margin-top: 4px">{escape(name)} '
+        f'<span style="float: right">{before:.0%} → <b>{after:.0%}</b></span></div>'
+        f'<div style="height: 12px; background: linear-gradient(90deg, {fill})"></div>'
+    )

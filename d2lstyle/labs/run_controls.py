@@ -1,7 +1,6 @@
 """Buttons that start, pause and stop the work of a lab, and how far it is."""
 
 import time
-from collections import deque
 from html import escape
 
 import ipywidgets as widgets
@@ -9,38 +8,30 @@ import ipywidgets as widgets
 from .background import Stopped
 from .lab import WIDE
 
+BAR_STYLES = {"finished": "success", "failed": "danger", "stopped": "warning", "paused": "warning"}
+
 
 class RunControls:
-    """Buttons that start, pause and stop the main work of a lab, and how far it is.
-
-    Args:
-        lab: the `Lab`.
-        start: called when Start is pressed; it calls `begin`.
-        label: text of the start button.
+    """Buttons that start, pause and stop the main work of a lab, and how far it is; `start` is to call `begin`.
 
     Attributes:
         state: "ready", "running", "paused", "stopped", "finished" or "failed".
     """
 
     def __init__(self, lab, start, label="Start"):
-        self._lab, self._task, self.state = lab, None, "ready"
-        self.start_button = widgets.Button(description=label, button_style="primary", icon="play")
-        self.pause_button = widgets.Button(description="Pause", icon="pause")
-        self.stop_button = widgets.Button(description="Stop", icon="stop")
-        self.bar = widgets.FloatProgress(min=0, max=1, layout=WIDE)
-        self.text = widgets.HTML()
-        for button, action in (
-            (self.start_button, start),
-            (self.pause_button, self.pause),
-            (self.stop_button, self.stop),
-        ):
-            button.layout.width = "30%"
-            button.on_click(lab.guarded(lambda _, action=action: action()))
-        self.view = widgets.VBox(
-            [widgets.HBox([self.start_button, self.pause_button, self.stop_button], layout=WIDE), self.bar, self.text],
-            layout=WIDE,
-        )
+        self._lab, self._task = lab, None
+        options = {"layout": {"width": "30%"}}
+        self.start_button = lab.button(label, start, button_style="primary", icon="play", **options)
+        self.pause_button = lab.button("Pause", self.pause, **options)
+        self.stop_button = lab.button("Stop", self.stop, icon="stop", **options)
+        self.bar, self.text = widgets.FloatProgress(min=0, max=1, layout=WIDE), widgets.HTML()
+        buttons = widgets.HBox([self.start_button, self.pause_button, self.stop_button], layout=WIDE)
+        self.view = widgets.VBox([buttons, self.bar, self.text], layout=WIDE)
         self._enter("ready")
+
+    @property
+    def busy(self):
+        return self.state in ("running", "paused")
 
     def begin(self, work, ended=None):
         """Run `work` as `Lab.run` does, with the buttons to pause and stop it."""
@@ -65,7 +56,7 @@ class RunControls:
 
     def stop(self):
         """End the work; what it has reached stays."""
-        if self.state in ("running", "paused"):
+        if self.busy:
             self._task.stop()
             self._enter("stopped")
 
@@ -75,47 +66,29 @@ class RunControls:
 
     def _enter(self, state):
         self.state = state
-        busy = state in ("running", "paused")
-        self.start_button.disabled = busy
-        self.pause_button.disabled = self.stop_button.disabled = not busy
+        self.start_button.disabled = self.busy
+        self.pause_button.disabled = self.stop_button.disabled = not self.busy
         paused = state == "paused"
         self.pause_button.description, self.pause_button.icon = ("Resume", "play") if paused else ("Pause", "pause")
-        styles = {"finished": "success", "failed": "danger", "stopped": "warning", "paused": "warning"}
-        self.bar.bar_style = styles.get(state, "info")
+        self.bar.bar_style = BAR_STYLES.get(state, "info")
 
 
-class Pace:
-    """How long the rest of a run will take, judged by its last steps; pauses between `end` and `begin` do not count."""
+class Progress:
+    """Called after each step of a run: waits while it is paused, shows how far it is and how long the rest takes."""
 
-    def __init__(self, steps=20):
-        self._costs, self._since = deque(maxlen=steps), time.monotonic()
+    def __init__(self, controls, checkpoint, done=0):
+        self._controls, self._checkpoint, self._at_first = controls, checkpoint, done
+        self._began, self._due = time.monotonic(), 0
 
-    def begin(self):
-        """A step begins."""
-        self._since = time.monotonic()
-
-    def end(self, size=1):
-        """A step of `size` units of work is done."""
-        self._costs.append((time.monotonic() - self._since) / size)
-
-    def seconds(self, size):
-        """Estimate for `size` units of work."""
-        return size * sum(self._costs) / max(len(self._costs), 1)
-
-
-class Throttle:
-    """Says yes at most once in so many seconds: what is shown need not keep up with what is computed."""
-
-    def __init__(self, seconds):
-        self._seconds, self._last = seconds, float("-inf")
-
-    def __call__(self):
+    def __call__(self, done, total, text):
+        """`done` of `total` is done, in any unit. Returns whether that is shown, at most five times a second."""
         now = time.monotonic()
-        due = now - self._last >= self._seconds
-        self._last = now if due else self._last
-        return due
-
-
-def minutes(seconds):
-    """A duration in words."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        self._checkpoint()
+        self._began += time.monotonic() - now  # a pause does not count
+        if now < self._due and done < total:
+            return False
+        self._due = now + 0.2
+        left = (now - self._began) / max(done - self._at_first, 1) * (total - done)
+        words = f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left"
+        self._controls.report(done / total, f"{text}, {words if done < total else 'done'}")
+        return True

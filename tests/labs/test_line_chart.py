@@ -1,75 +1,55 @@
-"""Charts as SVG: well-formed, and with every point in its place."""
+"""The labs' charts: what is shown, in which range, and how often."""
 
 import math
-import re
+import warnings
 from xml.etree import ElementTree
 
 import pytest
 
-from d2lstyle.labs.line_chart import BOTTOM, LEFT, MOST_POINTS, RIGHT, TOP, line_chart
-
-WIDTH, HEIGHT = 460, 230
+from d2lstyle.labs.line_chart import LineChart
 
 
-def places(svg):
-    """The points of each curve, in pixels."""
-    lines = [each.get("points") for each in ElementTree.fromstring(svg).iter("polyline")]
-    return [[tuple(map(float, point.split(","))) for point in line.split()] for line in lines]
+def test_curves_and_marks_are_replaced_and_the_axes_follow():
+    chart = LineChart(["a", "b"], "step", "A & B")
+    chart.draw([[(0, 1.0), (5, 3.0)], [(0, 2.0)]], marks=[2, 3])
+    chart.draw([[(0, 1.0), (10, 50.0)], [(0, 2.0), (10, 4.0)]], marks=[7])
+    first, second, mark = chart.axes.lines
+    assert (list(first.get_xdata()), list(first.get_ydata())) == ([0, 10], [1, 50]) and list(second.get_ydata()) == [
+        2,
+        4,
+    ]
+    assert set(mark.get_xdata()) == {7} and mark.get_linestyle() == ":"
+    assert chart.axes.get_xlim()[1] >= 10 and 50 <= chart.axes.get_ylim()[1] < 60
+    assert [text.get_text() for text in chart.axes.get_legend().get_texts()] == ["a", "b"]
+    assert ElementTree.fromstring(bytes(chart.view.value)).tag.endswith("svg")
 
 
-def test_ends_and_middle_stand_where_they_should():
-    (curve,) = places(line_chart({"loss": ([0, 5, 10], [1.0, 3.0, 5.0])}, "step", "Loss", bounds=(1, 5)))
-    middle = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-    assert curve == [(LEFT, HEIGHT - BOTTOM), pytest.approx(middle), (WIDTH - RIGHT, TOP)]
+def test_a_logarithmic_axis_reaches_four_decades_down():
+    chart = LineChart(["loss"], "step", "Loss", logarithmic=True)
+    chart.draw([[(1, math.nan), (2, 0.0), (3, 1e-9), (4, 100.0)]])
+    low, high = chart.axes.get_ylim()
+    assert high >= 100 and high / low == pytest.approx(1e4)
 
 
-@pytest.mark.parametrize(
-    "values, ticks",
-    [
-        ([0.589, 2.43], "0 1 2 3"),
-        ([0.47, 0.93], "0.4 0.6 0.8 1"),
-        ([1, 1.2], "1 1.1 1.2"),
-        ([3, 3.004], "3 3.002 3.004"),
-        ([2, 2], "1.5 2 2.5"),
-    ],
-)
-def test_a_linear_axis_goes_from_one_round_number_to_another(values, ticks):
-    svg = line_chart({"loss": ([0, 1], values)}, "step", "Loss")
-    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)', svg) == ticks.split()
+def test_bounds_hold_whatever_the_values():
+    chart = LineChart(["accuracy"], "epoch", "Accuracy", bounds=(0, 1))
+    chart.draw([[(1, 0.5), (2, 0.55)]])
+    assert chart.axes.get_ylim() == (0, 1)
 
 
-def test_a_logarithmic_axis_shows_powers_of_ten_evenly():
-    svg = line_chart({"loss": ([1, 2, 3], [100.0, 10.0, 1.0])}, "step", "Loss", logarithmic=True)
-    heights = [y for _, y in places(svg)[0]]
-    assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1], abs=0.2) and heights[0] == TOP
-    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)', svg) == ["1", "10", "100"]
+@pytest.mark.parametrize("points", [[], [(3, 2.0)], [(1, 0.5), (2, 0.5)]])
+def test_little_or_nothing_is_drawn_without_a_warning(points):
+    chart = LineChart(["loss"], "step", "Loss", logarithmic=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chart.draw([points])
 
 
-def test_values_that_are_not_finite_are_left_out_and_zero_lies_at_the_bottom():
-    svg = line_chart(
-        {"loss": ([1, 2, 3, 4, 5], [math.nan, 100.0, 1.0, 0.0, math.inf])}, "step", "Loss", logarithmic=True
-    )
-    assert [y for _, y in places(svg)[0]] == [TOP, HEIGHT - BOTTOM, HEIGHT - BOTTOM]
-
-
-@pytest.mark.parametrize(
-    "curves",
-    [{}, {"loss": ([], [])}, {"loss": ([1], [math.nan])}, {"loss": ([3], [2.0])}, {"loss": ([1, 2], [0.5, 0.5])}],
-)
-@pytest.mark.parametrize("logarithmic", [False, True])
-def test_little_or_nothing_is_drawn_too(curves, logarithmic):
-    svg = line_chart(curves, "step", "Loss", logarithmic=logarithmic)
-    ElementTree.fromstring(svg)
-    assert "nan" not in svg and "inf" not in svg
-
-
-def test_long_curves_are_thinned_and_keep_their_end():
-    (curve,) = places(line_chart({"loss": (range(6001), range(6001))}, "step", "Loss"))
-    assert len(curve) <= MOST_POINTS and curve[-1] == (WIDTH - RIGHT, TOP)
-
-
-def test_names_are_shown_as_text_and_marks_as_lines():
-    curves = {"<b>": ([0, 1], [0, 1]), "tv": ([0, 1], [1, 0])}
-    svg = line_chart(curves, "step", "A & B", marks=[0.5])
-    texts = [each.text for each in ElementTree.fromstring(svg).iter("text")]
-    assert "<b>" in texts and "tv" in texts and "A & B" in texts and svg.count("stroke-dasharray") == 1
+def test_a_throttled_drawing_waits_for_a_second():
+    chart = LineChart(["loss"], "step", "Loss")
+    chart.draw([[(1, 2.0)]])
+    before = chart.view.value
+    chart.draw([[(1, 2.0), (2, 1.0)]], throttled=True)
+    assert chart.view.value is before
+    chart.draw([[(1, 2.0), (2, 1.0)]])
+    assert chart.view.value != before
