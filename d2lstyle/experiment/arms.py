@@ -1,11 +1,10 @@
 """The arms of the experiment: what each way of training shows to the network, picture by picture.
 
-An arm is a stream of images as long as the training: steps x batch. At each place stands one of the few photos, or, with
-probability p, a copy of it. All arms of a seed share the photos, their order, the places of the copies, the first
-weights and the random numbers of the augmentation, and all take equally many steps; they differ in the copies alone.
+An arm is a stream of images as long as the training, steps x batch. At each place stands one of the few photos or, with
+probability p, a copy of it. All arms of a seed share photos, order, places of copies, first weights, random numbers of
+the augmentation and the number of steps; they differ in the copies alone.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..augment import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedC
 from ..backbones import backbone
 from ..engine.devices import seeded
 from ..finetune import freeze, replace_head
+from ..training import fit
 
 KINDS = ("styled", "recoloured", "unpainted")  # of copies
 MODELS = ("scratch", "fine-tuned")
@@ -24,21 +24,13 @@ WIDTHS = (32, 64, 128, 256)  # of the small network
 
 
 class Arm(NamedTuple):
-    """One way of training.
-
-    Attributes:
-        title: a few words.
-        copies: what stands beside the photos: one of `KINDS`, "duplicates" of the photos, or None for nothing.
-        classical: whether crop, flip and colour jitter are applied to all.
-        p: probability of a copy, or None for the plan's.
-        shuffled: whether the labels are dealt out anew, so that there is nothing to learn.
-    """
+    """One way of training."""
 
     title: str
-    copies: str | None = None
-    classical: bool = False
-    p: float | None = None
-    shuffled: bool = False
+    copies: str | None = None  # what stands beside the photos: one of `KINDS`, "duplicates" of them, or nothing
+    classical: bool = False  # whether crop, flip and colour jitter are applied to all
+    p: float | None = None  # probability of a copy, or None for the plan's
+    shuffled: bool = False  # whether the labels are dealt out anew, so that there is nothing to learn
 
 
 ARMS = {
@@ -57,58 +49,42 @@ SANITY = {
 }
 
 
-@dataclass(frozen=True)
-class Copies:
-    """What a `Stream` draws from; all pictures are uint8.
+class Copies(NamedTuple):
+    """What a `Stream` draws from; all pictures are uint8."""
 
-    Attributes:
-        photos: (N, 3, H, W).
-        labels: (N,), int64.
-        of: {kind: (N, K, 3, H, W)}, K copies of each photo.
-    """
-
-    photos: torch.Tensor
-    labels: torch.Tensor
-    of: dict
+    photos: torch.Tensor  # (N, 3, H, W)
+    labels: torch.Tensor  # (N,), int64
+    of: dict  # {kind: (N, K, 3, H, W)}, K copies of each photo
 
 
 class Stream:
     """The training images of one run in the order in which they were drawn; a data set for `fit`, for one epoch.
 
-    Args:
-        copies: `Copies`.
-        positions: (n,) integers, the photos that the run may use.
-        arm: `Arm`.
-        p: probability of a copy where the arm leaves it open.
-        length: images in all.
-        seed: of the order, the places of the copies, and which copy it is.
+    Of `Copies`, the photos at positions (n,), as an `Arm` shows them: `length` images in all; p is the probability of a
+    copy where the arm leaves it open; the seed decides the order, the places of the copies, and which copy it is.
     """
 
     def __init__(self, copies, positions, arm, *, p, length, seed):
         rng = np.random.default_rng(seed)
         places, which = rng.random(length), rng.random(length)
         shuffled = torch.from_numpy(rng.permutation(len(positions)))
-        self.pictures, own = copies.of[arm.copies] if arm.copies in KINDS else None, torch.as_tensor(positions)
-        rounds = 2 if arm.copies == "duplicates" else 1  # a list of photos that holds each of them twice
-        order = torch.from_numpy(_rounds(len(own) * rounds, length, rng) % len(own))
-        self.photos, self.rows = copies.photos, own[order]
-        self.labels = copies.labels[own[shuffled] if arm.shuffled else own][order]
-        self.copy = np.full(length, -1)
-        if self.pictures is not None:
-            drawn = (which * self.pictures.shape[1]).astype(int)
-            self.copy = np.where(places < (p if arm.p is None else arm.p), drawn, -1)
+        positions = torch.as_tensor(positions)
+        times = 2 if arm.copies == "duplicates" else 1  # that the list of photos holds each of them
+        order = torch.from_numpy(_rounds(len(positions) * times, length, rng) % len(positions))
+        self.rows = positions[order]
+        self.labels = copies.labels[positions[shuffled] if arm.shuffled else positions][order]
+        beside = [copies.of[arm.copies]] if arm.copies in KINDS else []
+        self.pictures = torch.cat([copies.photos[:, None], *beside], 1)  # (N, 1 + K, 3, H, W): a photo, then its copies
+        is_copy = places < (p if arm.p is None else arm.p) if beside else np.zeros(length, bool)
+        self.numbers = torch.from_numpy(is_copy * (1 + (which * (self.pictures.shape[1] - 1)).astype(int)))
 
     def __len__(self):
         return len(self.rows)
 
     def batch(self, indices):
         """images (B, 3, H, W), float32 in [0, 1], and labels (B,)."""
-        found = [self._picture(int(i)) for i in indices]
-        return torch.stack(found) / 255, self.labels[torch.as_tensor(indices)]
-
-    def _picture(self, i):
-        row, copy = self.rows[i], self.copy[i]
-        return self.photos[row] if copy < 0 else self.pictures[row, copy]
+        indices = torch.as_tensor(indices)
+        return self.pictures[self.rows[indices], self.numbers[indices]] / 255, self.labels[indices]
 
 
 def _rounds(n, length, rng):
@@ -122,15 +98,10 @@ def classical(size):
 
 
 def new_model(name, num_classes, seed, *, frozen=5):
-    """A classifier before its training.
+    """A classifier before its training: images (B, 3, H, W) in [0, 1] -> scores (B, num_classes).
 
-    Args:
-        name: "scratch" for a small convolutional network with random weights, "fine-tuned" for the embedded ImageNet
-            network with a new head and its `frozen` lower stages held still.
-        num_classes: how many scores it gives.
-        seed: of all random weights.
-    Returns:
-        torch.nn.Module: images (B, 3, H, W) in [0, 1] -> scores (B, num_classes).
+    "scratch" is a small network with random weights, "fine-tuned" the embedded ImageNet network with a new, random head
+    and its `frozen` lower stages held still.
     """
     if name == "scratch":
         with seeded(seed):
@@ -140,23 +111,31 @@ def new_model(name, num_classes, seed, *, frozen=5):
 
 def small_network(num_classes):
     """Four convolutions with batch normalisation, the first one with stride 2; 0.39 M parameters."""
-    layers, channels = [nn.BatchNorm2d(3)], 3
-    for stage, width in enumerate(WIDTHS):
-        convolution = nn.Conv2d(channels, width, 3, stride=1 if stage else 2, padding=1, bias=False)
+    layers = [nn.BatchNorm2d(3)]
+    for stride, channels, width in zip((2, 1, 1, 1), (3, *WIDTHS), WIDTHS):
+        convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
-        channels = width
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], num_classes)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def trained_model(plan, name, num_classes, data, *, seed=0, epochs=1, is_classical=True, callback=None):
+    """`new_model`, trained on the CPU as the plan says."""
+    which, model = MODELS.index(name), new_model(name, num_classes, seed, frozen=plan.frozen)
+    augment = classical(plan.size) if is_classical else None
+    options = {"lr": plan.lr[which], "head_multiplier": (1, 10)[which], "batch_size": plan.batch, "device": "cpu"}
+    fit(model, data, epochs=epochs, augment=augment, seed=seed, callback=callback, **options)
+    return model
 
 
 # ---------------------------------------------------------------- colours without a network
 
 
 class Colors(NamedTuple):
-    """What is kept of a picture's pixels: mean (B, 3) and covariance (B, 3, 3)."""
+    """What is kept of a picture's pixels."""
 
-    mean: torch.Tensor
-    covariance: torch.Tensor
+    mean: torch.Tensor  # (B, 3)
+    covariance: torch.Tensor  # (B, 3, 3)
 
 
 def color_statistics(images):
@@ -167,16 +146,11 @@ def color_statistics(images):
     return Colors(mean, centred @ centred.transpose(1, 2) / pixels.shape[2])
 
 
-def mixed_colors(parts, shares):
-    """`Colors` of a mixture: those of all pixels of its parts together, each part with its share.
-
-    Args:
-        parts: `Colors` of S pictures.
-        shares: (B, S), each row adding up to one.
-    """
+def mixed_colors(colors, shares):
+    """`Colors` of the pixels of S pictures together, each picture with its share; shares: (B, S), rows add up to one."""
     shares = torch.as_tensor(shares, dtype=torch.float64)
-    mean = shares @ parts.mean
-    second = parts.covariance + parts.mean[:, :, None] * parts.mean[:, None]
+    mean = shares @ colors.mean
+    second = colors.covariance + colors.mean[:, :, None] * colors.mean[:, None]
     return Colors(mean, torch.einsum("bs,sij->bij", shares, second) - mean[:, :, None] * mean[:, None])
 
 
@@ -194,11 +168,11 @@ def match_colors(images, target, strength=1.0):
 
     Pitie and Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping", eq. 4.
     """
-    own = color_statistics(images)
-    root = _root(own.covariance + 1e-6 * torch.eye(3, dtype=torch.float64))
+    mean, covariance = color_statistics(images)
+    root = _root(covariance + 1e-6 * torch.eye(3, dtype=torch.float64))
     inverse = torch.linalg.inv(root)
     move = inverse @ _root(root @ target.covariance @ root) @ inverse
-    centred = images.double().flatten(2) - own.mean[:, :, None]
+    centred = images.double().flatten(2) - mean[:, :, None]
     moved = (move @ centred + target.mean[:, :, None]).view(images.shape)
     return torch.lerp(images.double(), moved, strength).clamp(0, 1).to(images.dtype)
 

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-BLOCK = 500  # repetitions at once
+from ..engine import checks
+
+BLOCK = 500  # resamples at once
 
 
 class Contrast(NamedTuple):
@@ -28,15 +30,13 @@ def paired_bootstrap(differences, *, level=0.95, repeats=10_000, seed=0):
     drawn with replacement, independently; all that shares a seed or an image stays together, which keeps the pairing.
 
     Args:
-        differences: (seeds, images): by how much one arm beats another at a seed on an image; for right or wrong answers
-            each is -1, 0 or 1, for an interaction of four arms -2 to 2.
+        differences: (seeds, images): by how much one arm beats another at a seed on an image.
         level: of confidence, between 0 and 1.
-        repeats: resamples.
-        seed: of the resampling.
+        repeats: resamples, drawn by `seed`.
     Returns:
         Contrast: percentiles of the resampled means; p is one-sided, (1 + resamples at or below 0) / (1 + repeats).
     Raises:
-        ValueError: fewer than two seeds or no image, a number that is not finite, or a level out of range.
+        ValueError: fewer than two seeds or no image, a number that is not finite, or an option out of range.
 
     Efron and Tibshirani 1993, chapter 13 (percentiles); Owen 2007, "The pigeonhole bootstrap" (rows and columns).
     """
@@ -45,19 +45,16 @@ def paired_bootstrap(differences, *, level=0.95, repeats=10_000, seed=0):
         raise ValueError(f"expected finite differences (seeds, images) of at least two seeds, got {table.shape}")
     if not 0 < level < 1:
         raise ValueError(f"expected level between 0 and 1, got {level!r}")
-    if repeats < 1:
-        raise ValueError(f"expected at least one resample, got {repeats!r}")
-    blocks = _resamples(*table.shape, repeats, seed)
+    blocks = _resamples(*table.shape, checks.whole("repeats", repeats, 1), seed)
     means = np.concatenate([((rows @ table) * columns).sum(1) for rows, columns in blocks]) / table.size
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(means, [(1 - level) / 2, 1 - (1 - level) / 2])
     below = int((means <= 1e-12).sum())  # rounding makes a zero of some of them a little more
     return Contrast(float(table.mean()), float(low), float(high), (1 + below) / (1 + repeats))
 
 
 @functools.lru_cache(maxsize=1)  # all contrasts of a table share them; making them takes longer than using them
 def _resamples(seeds, images, repeats, seed):
-    """[(rows, columns)]: how often each seed and each image is drawn, some hundred resamples at once."""
+    """[(rows, columns)]: how often each seed and each image is drawn, (BLOCK, seeds) and (BLOCK, images)."""
     rng = np.random.default_rng(seed)
     sizes = [min(BLOCK, repeats - begin) for begin in range(0, repeats, BLOCK)]
     return [(_times_drawn(rng, seeds, n), _times_drawn(rng, images, n)) for n in sizes]
@@ -70,12 +67,8 @@ def _times_drawn(rng, n, repeats):
 
 
 def holm(p_values):
-    """p-values of several tests, raised so that one wrong claim among all of them is as rare as one test's level says.
+    """{test: p} -> {test: p raised}, so that one wrong claim among all is as rare as a single test's level says.
 
-    Args:
-        p_values: {test: p}.
-    Returns:
-        {test: adjusted p}, each at most 1.
     Raises:
         ValueError: one is no probability.
 
@@ -86,11 +79,10 @@ def holm(p_values):
     """
     if not all(0 <= p <= 1 for p in p_values.values()):
         raise ValueError(f"expected probabilities, got {p_values}")
-    adjusted, largest = {}, 0.0
+    adjusted, largest = dict(p_values), 0.0
     for place, name in enumerate(sorted(p_values, key=p_values.get)):
-        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - place)))
-        adjusted[name] = largest
-    return {name: adjusted[name] for name in p_values}
+        adjusted[name] = largest = max(largest, min(1.0, p_values[name] * (len(p_values) - place)))
+    return adjusted
 
 
 def pack_answers(right):
@@ -99,11 +91,7 @@ def pack_answers(right):
 
 
 def unpack_answers(text, count):
-    """(count,) float, 1 for right and 0 for wrong, of what `pack_answers` made.
-
-    Raises:
-        ValueError: the text holds another number of answers.
-    """
+    """(count,) float, 1 for right and 0 for wrong, of what `pack_answers` made; else a ValueError."""
     packed = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)
     if len(packed) != math.ceil(count / 8):
         raise ValueError(f"expected {count} answers, got a text of {len(packed)} bytes")

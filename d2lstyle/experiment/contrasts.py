@@ -18,18 +18,20 @@ CONTRASTS = {  # name: {arm: its weight}
 }
 LEVEL = 0.95  # of all intervals; a claim needs a p of less than half of the rest
 SURE = 0.999  # of the interval that must hold chance: there are many of them, and none should fail for nothing
+SHUFFLED = "B, labels shuffled"
+
+
+def _runs(record, model, arm, per_class):
+    """{seed: row} of one arm, seeds in order."""
+    rows = sorted(record["rows"], key=lambda row: row["seed"])
+    return {row["seed"]: row for row in rows if key_of(row)[:3] == (model, arm, per_class)}
 
 
 def answers(record, model, arm, per_class, test):
-    """(seeds, images): 1 where a run was right, of one arm; seeds in order.
-
-    Raises:
-        ValueError: the record has no such run.
-    """
-    rows = [row for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)]
+    """(seeds, images): 1 where a run was right, of one arm; seeds in order. A ValueError where there is no such run."""
+    rows = _runs(record, model, arm, per_class).values()
     if not rows:
         raise ValueError(f"the record has no run of arm {arm!r}, {model}, {per_class} a class")
-    rows = sorted(rows, key=lambda row: row["seed"])
     return np.stack([unpack_answers(row["right"][test], record["tests"][test]) for row in rows])
 
 
@@ -44,52 +46,39 @@ def contrast(record, name, model, per_class, test):
     Raises:
         ValueError: the record lacks one of the arms, or a seed of one.
     """
-    seeds = {
-        arm: {row["seed"] for row in record["rows"] if key_of(row)[:3] == (model, arm, per_class)}
-        for arm in CONTRASTS[name]
-    }
+    weights = CONTRASTS[name]
+    seeds = {arm: set(_runs(record, model, arm, per_class)) for arm in weights}
     if len(set(map(frozenset, seeds.values()))) > 1:
         raise ValueError(f"expected the same seeds of each arm of {name}, got {seeds}")
-    parts = [weight * answers(record, model, arm, per_class, test) for arm, weight in CONTRASTS[name].items()]
-    return paired_bootstrap(sum(parts), level=LEVEL)
+    table = sum(weight * answers(record, model, arm, per_class, test) for arm, weight in weights.items())
+    return paired_bootstrap(table, level=LEVEL)
 
 
 def beats_each_alone(record, model, per_class):
-    """Whether style and classical augmentation together beat each of the two alone, on each test.
+    """Whether style and classical augmentation together beat each of the two alone: {test: (whether, corrected p)}.
 
-    A claim takes both differences: D - B and D - C with intervals above zero, and the larger of their two p-values, after
-    Holm's correction over the tests, within the level.
-
-    Returns:
-        {test: (whether it does, the corrected p)}
+    A claim takes both differences: D - B and D - C with intervals above zero, and the larger of their two p-values,
+    after Holm's correction over the tests, within the level.
     """
-    pairs = {
-        test: [contrast(record, name, model, per_class, test) for name in ("D - B", "D - C")]
-        for test in record["tests"]
-    }
-    corrected = holm({test: max(each.p for each in pair) for test, pair in pairs.items()})
-    return {
-        test: (all(each.low > 0 for each in pair) and corrected[test] <= (1 - LEVEL) / 2, corrected[test])
-        for test, pair in pairs.items()
-    }
+    tests = record["tests"]
+    pairs = {test: [contrast(record, name, model, per_class, test) for name in ("D - B", "D - C")] for test in tests}
+    corrected = holm({test: max(one.p, other.p) for test, (one, other) in pairs.items()})
+    above = {test: min(one.low, other.low) > 0 for test, (one, other) in pairs.items()}
+    return {test: (above[test] and corrected[test] <= (1 - LEVEL) / 2, corrected[test]) for test in tests}
 
 
 def failed_checks(record):
     """What must hold and does not, as sentences; an empty list is good. Of the runs that `sanity` adds."""
-    found, rows = [], {key_of(row): row for row in record["rows"]}
-    chance = 1 / len(record["classes"])
+    rows, failed, chance = {key_of(row): row for row in record["rows"]}, [], 1 / len(record["classes"])
     for (model, arm, n, seed), row in rows.items():
-        other = rows.get((model, "B", n, seed))
-        if arm == "D, p = 0" and other and row["right"] != other["right"]:
-            found.append(f"{model}, {n} a class: D with p = 0 answers other than B")
-    for model, n in sorted(
-        {(row["model"], row["per_class"]) for row in rows.values() if row["arm"] == "B, labels shuffled"}
-    ):
+        if arm == "D, p = 0" and row["right"] != rows.get((model, "B", n, seed), row)["right"]:
+            failed.append(f"{model}, {n} a class: D with p = 0 answers other than B")
+    for model, n in sorted({(model, n) for model, arm, n, _ in rows if arm == SHUFFLED}):
         for test in record["tests"]:
-            interval = paired_bootstrap(answers(record, model, "B, labels shuffled", n, test), level=SURE)
+            interval = paired_bootstrap(answers(record, model, SHUFFLED, n, test), level=SURE)
             if not interval.low <= chance <= interval.high:
-                found.append(f"{model}, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
-    return found
+                failed.append(f"{model}, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
+    return failed
 
 
 def table(record):
@@ -99,17 +88,17 @@ def table(record):
 
 
 def _lines(record, model, n):
-    arms = [arm for arm in ARMS if any(key_of(row)[:3] == (model, arm, n) for row in record["rows"])]
-    names = [name for name, parts in CONTRASTS.items() if set(parts) <= set(arms)]
-    yield _line(f"{model}, {n} photos a class", record["tests"])
+    tests, arms = record["tests"], [arm for arm in ARMS if _runs(record, model, arm, n)]
+    names = [name for name, weights in CONTRASTS.items() if set(weights) <= set(arms)]
+    yield _line(f"{model}, {n} photos a class", tests)
     for arm in arms:
-        cells = [accuracy(record, model, arm, n, test) for test in record["tests"]]
+        cells = [accuracy(record, model, arm, n, test) for test in tests]
         yield _line(f"{arm}  {ARMS[arm].title}", (f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells))
     for name in names:
-        yield _line(name, (contrast(record, name, model, n, test) for test in record["tests"]))
+        yield _line(name, (contrast(record, name, model, n, test) for test in tests))
     if {"D - B", "D - C"} <= set(names):
-        found = beats_each_alone(record, model, n).values()
-        yield _line("D beats B and C", (f"{'yes' if beats else 'no'} (p = {p:.4f})" for beats, p in found))
+        verdicts = beats_each_alone(record, model, n).values()
+        yield _line("D beats B and C", (f"{'yes' if beats else 'no'} (p = {p:.4f})" for beats, p in verdicts))
 
 
 def _line(title, cells):

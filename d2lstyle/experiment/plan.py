@@ -12,48 +12,32 @@ from .arms import ARMS, MODELS
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fixed before anything is measured.
+    """What is fixed before anything is measured; `replace` of dataclasses makes another one.
 
-    Attributes:
-        data: "vending", "cifar10", or a class folder; vending is tested in its three domains.
-        seeds: how many runs of each arm; each fixes photos, their order, first weights and augmentation.
-        per_class: numbers of training photos a class.
-        models: "scratch", "fine-tuned".
-        arms: names in `ARMS`.
-        size, paint_size: sides of the square images trained on, and of those painted; at least 32 pixels.
-        copies: of each photo; each in another mixture of styles.
-        p: probability that a copy stands in for its photo.
-        styles: as for `stylize_folder`; none for all paintings.
-        mixture, method, paint_steps: as for `stylize_folder`.
-        strengths: of the paint, to choose from.
-        preserved: part of the painted validation photos whose class the referee must tell.
-        validation: photos a class for that.
-        steps, batch, lr: of training: (from scratch, fine-tuned); images a step; the highest learning rates.
-        frozen: lower stages of the pretrained network that are held still.
     Raises:
-        ValueError: a number is out of range, or an arm, a model or a method is not there or named twice.
+        ValueError: a number is out of range, or an arm, a model or a method is not there or is named twice.
     """
 
-    data: str = "vending"
-    seeds: int = 10
-    per_class: tuple = (5, 10, 20)
+    data: str = "vending"  # or "cifar10", or a class folder; vending is tested in its three domains
+    seeds: int = 10  # runs of each arm; each has its own photos, order, first weights and augmentation
+    per_class: tuple = (5, 10, 20)  # training photos a class
     models: tuple = ("scratch", "fine-tuned")
-    arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "E")
-    size: int = 64
-    paint_size: int = 96
-    copies: int = 3
-    p: float = 0.5
-    styles: tuple = ()
-    mixture: float = 0.2
+    arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "E")  # names in `ARMS`
+    size: int = 64  # sides of the square images trained on, in pixels
+    paint_size: int = 96  # pixels at which copies are painted
+    copies: int = 3  # of each photo, each in another mixture of styles
+    p: float = 0.5  # probability that a copy stands in for its photo
+    styles: tuple = ()  # as for `stylize_folder`; none for all paintings
+    mixture: float = 0.2  # this, method and paint_steps: as for `stylize_folder`
     method: str = "optimise"
     paint_steps: int = 40
-    strengths: tuple = (0.01, 0.03, 0.1, 0.3, 1.0)
-    preserved: float = 0.9
-    validation: int = 10
-    steps: tuple = (200, 60)
-    batch: int = 32
-    lr: tuple = (3e-3, 3e-4)
-    frozen: int = 5
+    strengths: tuple = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the paint, to choose from
+    preserved: float = 0.9  # part of the painted validation photos whose class the referee must tell
+    validation: int = 10  # photos a class for that
+    steps: tuple = (200, 60)  # of training: from scratch, fine-tuned
+    batch: int = 32  # images a step
+    lr: tuple = (3e-3, 3e-4)  # the highest learning rates: from scratch, fine-tuned
+    frozen: int = 5  # lower stages of the pretrained network that are held still
 
     def __post_init__(self):
         for kind, names, known in (("arm", self.arms, ARMS), ("model", self.models, MODELS)):

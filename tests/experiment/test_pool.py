@@ -283,8 +283,6 @@ def test_a_photo_of_the_test_side_among_the_training_photos_is_refused(data, tmp
         ({"per_class": (2, 7)}, "expected per_class of at most 6, the images of class 'cat', got 7"),
         ({"styles": ("stary",)}, "'starry'"),
         ({"data": "nowhere"}, "unknown dataset 'nowhere'"),
-        ({"size": 0}, "size in pixels"),
-        ({"paint_size": 0}, "expected size as an integer"),
     ],
 )
 def test_what_cannot_be_built_is_said_before_anything_is_painted(data, tmp_path, change, words):
@@ -437,7 +435,7 @@ def test_any_subset_in_any_order_gets_its_own_copies(data, painter, fast, work):
 
 
 def test_photos_that_cannot_be_painted_are_an_error_that_names_one(data, tmp_path):
-    small = pool._Painter(replace(TINY, data=str(data), paint_size=24), tmp_path, 1, lambda *_: None)
+    small = pool._Painter(replace(TINY, data=str(data)), tmp_path, 1, lambda *_: None)
     with pytest.raises(
         ValueError, match="4 photos could not be painted, such as .*at least 32 x 32 pixels, got 24 x 24"
     ):
