@@ -69,8 +69,9 @@ class Stream:
         places, which = rng.random(length), rng.random(length)
         shuffled = torch.from_numpy(rng.permutation(len(positions)))
         positions = torch.as_tensor(positions)
-        times = 2 if arm.copies == "duplicates" else 1  # that the list of photos holds each of them
-        order = torch.from_numpy(_rounds(len(positions) * times, length, rng) % len(positions))
+        n = len(positions) * (2 if arm.copies == "duplicates" else 1)  # of a list that may hold each photo twice
+        rounds = [rng.permutation(n) for _ in range(-(-length // n))]  # one shuffle of all after another
+        order = torch.from_numpy(np.concatenate(rounds)[:length] % len(positions))
         self.rows = positions[order]
         self.labels = copies.labels[positions[shuffled] if arm.shuffled else positions][order]
         beside = [copies.of[arm.copies]] if arm.copies in KINDS else []
@@ -87,11 +88,6 @@ class Stream:
         return self.pictures[self.rows[indices], self.numbers[indices]] / 255, self.labels[indices]
 
 
-def _rounds(n, length, rng):
-    """(length,) positions below n: one shuffle of all after another."""
-    return np.concatenate([rng.permutation(n) for _ in range(-(-length // n))])[:length]
-
-
 def classical(size):
     """Lecture 15's augmentation as chapter 01 found it good: crop, flip and colour, resampled to `size` pixels."""
     return Compose([RandomResizedCrop(size, scale=(0.4, 1)), RandomHorizontalFlip(), ColorJitter(0.5, 0.5, 0.5, 0.1)])
@@ -100,22 +96,17 @@ def classical(size):
 def new_model(name, num_classes, seed, *, frozen=5):
     """A classifier before its training: images (B, 3, H, W) in [0, 1] -> scores (B, num_classes).
 
-    "scratch" is a small network with random weights, "fine-tuned" the embedded ImageNet network with a new, random head
-    and its `frozen` lower stages held still.
+    "fine-tuned" is the embedded ImageNet network with a new, random head, its `frozen` lower stages held still;
+    "scratch" four convolutions with batch normalisation, the first one with stride 2, of 0.39 M random weights.
     """
-    if name == "scratch":
-        with seeded(seed):
-            return small_network(num_classes)
-    return freeze(replace_head(backbone(NETWORK, device="cpu"), num_classes, seed=seed), until=frozen)
-
-
-def small_network(num_classes):
-    """Four convolutions with batch normalisation, the first one with stride 2; 0.39 M parameters."""
+    if name == "fine-tuned":
+        return freeze(replace_head(backbone(NETWORK, device="cpu"), num_classes, seed=seed), until=frozen)
     layers = [nn.BatchNorm2d(3)]
-    for stride, channels, width in zip((2, 1, 1, 1), (3, *WIDTHS), WIDTHS):
-        convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], num_classes)]
+    with seeded(seed):
+        for stride, channels, width in zip((2, 1, 1, 1), (3, *WIDTHS), WIDTHS):
+            convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], num_classes)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
@@ -128,18 +119,15 @@ def trained_model(plan, name, num_classes, data, *, seed=0, epochs=1, is_classic
     return model
 
 
-# ---------------------------------------------------------------- colours without a network
-
-
 class Colors(NamedTuple):
-    """What is kept of a picture's pixels."""
+    """What is kept of a picture's pixels, for copies that are made without a network."""
 
     mean: torch.Tensor  # (B, 3)
     covariance: torch.Tensor  # (B, 3, 3)
 
 
 def color_statistics(images):
-    """`Colors` of images (B, 3, H, W), over all pixels of each."""
+    """`Colors` of images (B, 3, H, W), each over all its pixels."""
     pixels = images.double().flatten(2)
     mean = pixels.mean(2)
     centred = pixels - mean[:, :, None]
@@ -147,7 +135,7 @@ def color_statistics(images):
 
 
 def mixed_colors(colors, shares):
-    """`Colors` of the pixels of S pictures together, each picture with its share; shares: (B, S), rows add up to one."""
+    """`Colors` of the pixels of S pictures together, each picture with its share: (B, S), rows adding up to one."""
     shares = torch.as_tensor(shares, dtype=torch.float64)
     mean = shares @ colors.mean
     second = colors.covariance + colors.mean[:, :, None] * colors.mean[:, None]

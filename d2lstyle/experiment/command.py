@@ -27,7 +27,7 @@ def main(
     seeds: Annotated[int | None, Option(help="Runs of each arm.")] = None,
     per_class: Annotated[list[int] | None, Option(help="Training photos a class; may be given several times.")] = None,
     models: Annotated[
-        list[str] | None, Option("--model", help="scratch or fine-tuned; may be given several times.")
+        list[str] | None, Option("--model", help="scratch, fine-tuned; may be given several times.")
     ] = None,
     arms: Annotated[list[str] | None, Option("--arm", help="A to H; may be given several times.")] = None,
     size: Annotated[int | None, Option(help="Pixels of the images trained on.")] = None,

@@ -36,13 +36,6 @@ class Pool(NamedTuple):
     seconds: dict  # {kind of copy: seconds that a copy takes}; of painting, on one core
 
 
-class Side(NamedTuple):
-    """One side of the split: a data set of the size painted, and its pictures of the size trained on, uint8."""
-
-    photos: torch.utils.data.Dataset
-    small: torch.Tensor
-
-
 def build_pool(plan, root, folder, *, workers=None, callback=None):
     """The `Pool` that the plan asks for; what has been painted before is kept. Arguments as of `run_experiment`.
 
@@ -51,31 +44,33 @@ def build_pool(plan, root, folder, *, workers=None, callback=None):
     """
     show = callback or (lambda *_: None)
     domains = {name: {"domain": name} for name in DOMAINS} if plan.data == "vending" else {"test": {}}
-    train, validation = (_side(plan, root, partial(show, split), split) for split in ("train", "validation"))
-    tests = {name: _side(plan, root, partial(show, name), "test", **domain) for name, domain in domains.items()}
-    test_images = torch.cat([test.small for test in tests.values()])
-    check_sides({"train": train.small, "validation": validation.small, "test": test_images})
-    photos, keys = train.photos, [(seed, n) for seed in range(plan.seeds) for n in plan.per_class]
-    draws = {(seed, n): draw_per_class(photos.labels, n, seed, photos.classes) for seed, n in keys}
+    train, small = _loaded(plan, root, partial(show, "train"), "train")
+    validation = _loaded(plan, root, partial(show, "validation"), "validation")
+    tests = {name: _loaded(plan, root, partial(show, name), "test", **domain) for name, domain in domains.items()}
+    test_images = torch.cat([images for _, images in tests.values()])
+    check_sides({"train": small, "validation": validation[1], "test": test_images})
+    keys = [(seed, n) for seed in range(plan.seeds) for n in plan.per_class]
+    draws = {(seed, n): draw_per_class(train.labels, n, seed, train.classes) for seed, n in keys}
     used = torch.cat(list(draws.values())).unique()
-    rows = {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()}
     maker = CopyMaker(plan, folder, workers, show)
-    strengths, chosen = _choose(maker, _referee(plan, train, show), validation)
-    copies = Copies(train.small[used], photos.labels[used], {})
-    copies.of["styled"], painted = maker.painted(photos.subset(used), "train", chosen["styled"], plan.copies)
-    copies.of["recoloured"] = maker.recoloured(photos.subset(used), painted, chosen["recoloured"])
-    seconds = {"styled": _mean_seconds(painted)}
-    if plan.shows("unpainted"):
-        copies.of["unpainted"], painted = maker.painted(photos.subset(used), "train", 0, 1)
-        seconds["unpainted"] = _mean_seconds(painted)
-    tests = {name: (test.small, test.photos.labels) for name, test in tests.items()}
-    return Pool(photos.classes, copies, rows, tests, strengths, chosen, seconds)
+    strengths, chosen = _choose(maker, _referee(plan, train, small, show), *validation)
+    of, seconds = maker.copies(train.subset(used), chosen)
+    return Pool(
+        train.classes,
+        Copies(small[used], train.labels[used], of),
+        {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()},
+        {name: (images, photos.labels) for name, (photos, images) in tests.items()},
+        strengths,
+        chosen,
+        seconds,
+    )
 
 
-def _side(plan, root, callback, split, **domain):
+def _loaded(plan, root, callback, split, **domain):
+    """A data set of the size painted, and its pictures of the size trained on, uint8."""
     photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
     parts = torch.arange(len(photos)).split(256)
-    return Side(photos, torch.cat([_small(photos.batch(part)[0], plan.size) for part in parts]))
+    return photos, torch.cat([_small(photos.batch(part)[0], plan.size) for part in parts])
 
 
 def _small(images, size):
@@ -97,12 +92,8 @@ def check_sides(sides):
         for image in images:
             first = where.setdefault(_digest(image), side)
             if first != side:
-                raise ValueError(
-                    f"a picture of the {first} side lies on the {side} side, too: remove it from one of them"
-                )
-
-
-# ---------------------------------------------------------------- copies
+                both = f"a picture of the {first} side lies on the {side} side, too"
+                raise ValueError(f"{both}: remove it from one of them")
 
 
 class CopyMaker:
@@ -113,6 +104,16 @@ class CopyMaker:
         self.folder = Path(folder, f"{Path(plan.data).name} {plan.paint_size} px")
         self.styles = list(named_styles(list(plan.styles) or painting_names()).values())
         self.colors = Colors(*map(torch.cat, zip(*map(color_statistics, self.styles))))
+
+    def copies(self, photos, chosen):
+        """{kind: (N, K, 3, size, size)} of training photos, and {kind: seconds a copy}, of the kinds that arms show."""
+        styled, rows = self.painted(photos, "train", chosen["styled"], self.plan.copies)
+        of = {"styled": styled, "recoloured": self.recoloured(photos, rows, chosen["recoloured"])}
+        seconds = {"styled": _mean_seconds(rows)}
+        if self.plan.shows("unpainted"):
+            of["unpainted"], rows = self.painted(photos, "train", 0, 1)
+            seconds["unpainted"] = _mean_seconds(rows)
+        return of, seconds
 
     def painted(self, photos, name, strength, n):
         """(N, n, 3, size, size) painted at a strength, and the rows of the manifest in the same order, N * n."""
@@ -143,7 +144,7 @@ class CopyMaker:
         return torch.cat(copies).unflatten(0, (len(photos), n))
 
     def exported(self, photos, name):
-        """Paths of the photos as files of a class folder, named after their pixels alone."""
+        """Paths of the photos, written as a class folder; each is named after its pixels alone."""
         paths = []
         for image, label in photos:
             paths.append(f"{photos.classes[label]}/{_digest(_bytes(image))[:16]}.png")
@@ -159,20 +160,16 @@ def _mean_seconds(rows):
     return sum(seconds) / len(seconds) if seconds else None
 
 
-# ---------------------------------------------------------------- strength
-
-
-def _referee(plan, train, show):
+def _referee(plan, train, images, show):
     """A classifier fine-tuned on all photos of the training side, four times as long as a run, with augmentation."""
-    data, classes = (train.small / 255, train.photos.labels), len(train.photos.classes)
-    epochs = max(1, round(4 * plan.steps[1] * plan.batch / len(train.photos)))
-    callback = lambda step: show("referee", step.step, step.steps)
-    return trained_model(plan, "fine-tuned", classes, data, epochs=epochs, callback=callback)
+    epochs = max(1, round(4 * plan.steps[1] * plan.batch / len(train)))
+    options = {"epochs": epochs, "callback": lambda step: show("referee", step.step, step.steps)}
+    return trained_model(plan, "fine-tuned", len(train.classes), (images / 255, train.labels), **options)
 
 
-def _choose(maker, referee, validation):
+def _choose(maker, referee, photos, small):
     """What the referee tells at each strength, as dicts, and {kind: the strongest that keeps the labels}."""
-    plan, (photos, small), strengths = maker.plan, validation, []
+    plan, strengths = maker.plan, []
 
     def tell(kind, strength, images):
         preserved = float(evaluate(referee, (images / 255, few.labels), batch_size=32))
@@ -196,11 +193,8 @@ def strongest(strengths, kind, preserved):
     return max((strength for strength, part in told.items() if part >= preserved), default=min(told))
 
 
-# ---------------------------------------------------------------- on disk, for the worker processes
-
-
 def save_pool(pool, path):
-    """Write a pool; the file appears whole or not at all."""
+    """Write a pool for the worker processes; the file appears whole or not at all."""
     with replacing(path) as part:
         torch.save(pool._asdict() | {"copies": pool.copies._asdict()}, part)
 
