@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 from test_contrasts import checked, full_record
-from test_pool import TINY, draw_folder
+from test_pool import tiny_plan
 
 from d2lstyle.experiment import QUICK, Plan, plan, runs
 from d2lstyle.experiment.command import main, run
@@ -43,8 +43,8 @@ def calls(monkeypatch):
 
 def test_the_command_trains_prints_and_writes(command, tmp_path, monkeypatch):
     """Once from end to end, on tiny photos."""
-    photos, file = draw_folder(tmp_path / "photos"), tmp_path / "new" / "record.json"
-    tiny = replace(TINY, per_class=(4,), strengths=(0.3,), steps=(4, 1))
+    photos, file = tmp_path / "photos", tmp_path / "new" / "record.json"
+    tiny = replace(tiny_plan(photos), per_class=(4,), strengths=(0.3,), steps=(4, 1))
     monkeypatch.setattr(plan, "QUICK", tiny)
     arguments = ["--data", photos, "--root", tmp_path, "--workers", 1, "--arm", "A", "--arm", "C"]
     status, out, err = command(*arguments, "--record", file)

@@ -1,6 +1,5 @@
 """The pictures of the experiment, on a class folder of tiny photos: whose copies they are, and that no side leaks."""
 
-import copy
 import hashlib
 import shutil
 from dataclasses import replace
@@ -12,7 +11,7 @@ import scipy.linalg
 import torch
 from shared_helpers import photo_of
 
-from d2lstyle import load_dataset, read_image, write_image
+from d2lstyle import load_dataset, painting, read_image, write_image
 from d2lstyle.datasets.loading import draw_per_class
 from d2lstyle.experiment import Plan, pool
 from d2lstyle.experiment.arms import color_statistics
@@ -25,12 +24,10 @@ from d2lstyle.experiment.pool import (
     save_pool,
     strongest,
 )
-from d2lstyle.fast.random_style import named_styles
 from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
 SIDES = {"train": 6, "validation": 3, "test": 5}  # photos of each class
-STYLES = ("starry", "mosaic")
 TINY = Plan(
     seeds=2,
     per_class=(2, 3),
@@ -39,7 +36,6 @@ TINY = Plan(
     size=32,
     paint_size=40,
     copies=2,
-    styles=STYLES,
     method="fast",
     paint_steps=2,
     strengths=(0.3, 1.0),
@@ -49,20 +45,23 @@ TINY = Plan(
 )
 
 
-def draw_folder(folder):
-    """A class folder of cats and cups, train, validation and test, no two photos alike."""
+def tiny_plan(folder):
+    """`TINY` of a new class folder of cats and cups, no two photos alike, and of two small styles."""
     number = 0
     for side, count in SIDES.items():
         for name in ("cat", "cup"):
             (folder / side / name).mkdir(parents=True)
             for i in range(count):
                 write_image(photo_of(number := number + 1, 44, 48), folder / side / name / f"{i}.png")
-    return folder
+    styles = [folder.parent / f"{name}.png" for name in ("starry", "mosaic")]
+    for style in styles:
+        write_image(painting(style.stem, 48), style)
+    return replace(TINY, data=str(folder), styles=tuple(map(str, styles)))
 
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    return replace(TINY, data=str(draw_folder(tmp_path_factory.mktemp("pool") / "photos")))
+    return tiny_plan(tmp_path_factory.mktemp("pool") / "photos")
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +84,6 @@ def optimised(plan, work, fast):
 @pytest.fixture(scope="module")
 def maker(plan, work):
     return CopyMaker(plan, work, 1, lambda *_: None)
-
-
-def moved(maker, folder):
-    """The same one in another folder; reading the styles takes a while."""
-    other = copy.copy(maker)
-    other.folder = folder
-    return other
 
 
 @pytest.fixture(scope="module")
@@ -335,8 +327,8 @@ def test_the_referee_is_asked_of_each_strength_and_of_its_own_pictures(plan):
 # the copies
 
 
-def test_photos_are_written_as_they_are_under_names_of_their_own(maker, train, tmp_path):
-    maker = moved(maker, tmp_path)
+def test_photos_are_written_as_they_are_under_names_of_their_own(plan, train, tmp_path):
+    maker = CopyMaker(plan, tmp_path, 1, lambda *_: None)
     paths = maker.exported(train, "train")
     assert len(set(paths)) == 12 and [path.split("/")[0] for path in paths] == ["cat"] * 6 + ["cup"] * 6
     for (image, _), path in zip(train, paths):
@@ -356,20 +348,20 @@ def test_any_subset_in_any_order_gets_its_own_copies(train, used, maker, fast):
     assert torch.equal(maker.recoloured(photos, rows, fast.chosen["recoloured"]), fast.copies.of["recoloured"][order])
 
 
-def test_photos_that_cannot_be_painted_are_an_error_that_names_one(plan, maker, tmp_path):
+def test_photos_that_cannot_be_painted_are_an_error_that_names_one(plan, tmp_path):
     photos = load_dataset(plan.data, "train", size=24).subset([0, 1, 6, 7])
     words = "4 photos could not be painted, such as .*at least 32 x 32 pixels, got 24 x 24"
     with pytest.raises(ValueError, match=words):
-        moved(maker, tmp_path).painted(photos, "train", 0.3, 1)
+        CopyMaker(plan, tmp_path, 1, lambda *_: None).painted(photos, "train", 0.3, 1)
 
 
-def test_recoloured_copies_take_the_colours_of_their_own_mixture(train, maker, fast):
+def test_recoloured_copies_take_the_colours_of_their_own_mixture(plan, train, maker, fast):
     """By numpy and scipy, from the shares in the manifest."""
     photos = train.subset([1, 8, 10])
     _, rows = maker.painted(photos, "train", fast.chosen["styled"], 2)
     shares = [[row["styles"].get(f"style {s}", 0) for s in range(2)] for row in rows]
     assert len(set(map(tuple, shares))) == 6
-    pixels = [picture[0].flatten(1).double().numpy() for picture in named_styles(list(STYLES)).values()]
+    pixels = [picture[0].flatten(1).double().numpy() for picture in map(read_image, plan.styles)]
     out = maker.recoloured(photos, rows, 0.8).flatten(0, 1)
     for i, share in enumerate(shares):
         image = photos[i // 2][0].flatten(1).double().numpy()
