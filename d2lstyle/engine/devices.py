@@ -49,7 +49,7 @@ def _cpu_has(capability):
 
 @contextmanager
 def seeded(seed, *devices):
-    """Random numbers from `seed` inside; the process's own, and those of the GPUs in `devices`, go on as before after."""
+    """Random numbers from `seed` inside; the process's own, and those of the GPUs in `devices`, go on as before."""
     with torch.random.fork_rng(devices={device for device in devices if device.type == "cuda"}):
         torch.manual_seed(seed)
         yield
