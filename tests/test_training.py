@@ -72,11 +72,12 @@ def test_the_best_epoch_is_kept():
     assert torch.equal(weights(model), before)
 
 
-def test_equal_accuracies_are_told_apart_by_loss():
-    data, model = colours(), linear()
+@pytest.mark.parametrize("swapped, best", [(0, 3), (1, 0)])
+def test_equal_accuracies_are_told_apart_by_loss(swapped, best):
+    (images, labels), model = colours(), linear()
     model[-1].weight.data[0, 0] = model[-1].weight.data[1, 2] = 1.0
-    history = fit(model, data, data, epochs=3, lr=0.01)
-    assert {epoch.validation_accuracy for epoch in history.epochs} == {1.0} and history.best_epoch == 3
+    history = fit(model, (images, labels ^ swapped), (images, labels), epochs=3, lr=0.001)
+    assert {epoch.validation_accuracy for epoch in history.epochs} == {1.0} and history.best_epoch == best
 
 
 def test_without_validation_the_last_epoch_is_kept():
