@@ -258,6 +258,7 @@ def _batch(data, indices, device):
         images, labels = data.batch(indices)
     else:
         images, labels = default_collate([data[int(i)] for i in indices])
+        labels = labels.long()  # they may be booleans, or numpy's small integers
     return images.to(device, memory_format=torch.channels_last), labels.to(device)
 
 

@@ -116,11 +116,11 @@ def test_an_interrupt_keeps_the_best_so_far():
 
 def test_items_and_tensors_train_alike():
     data, results = colours(), []
-    for train in (data, list(zip(data[0], data[1].tolist()))):
+    for train in (data, list(zip(data[0], data[1].tolist())), list(zip(data[0], data[1].bool().tolist()))):
         model = tiny()
         fit(model, train, train, epochs=2)
         results.append(weights(model))
-    assert torch.equal(*results)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
 def test_only_training_images_are_augmented_with_a_generator_of_their_own():
