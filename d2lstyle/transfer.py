@@ -85,7 +85,7 @@ class _Run:
 
     def all_sizes(self, start):
         """The StyleResult; a KeyboardInterrupt cuts the run short."""
-        self.best, interrupted = start.to(self.objective.content), False
+        self.best, interrupted = start.to(self.objective.content.device), False
         try:
             for size, steps in self.stages:
                 self._one_size(size, steps)
@@ -151,7 +151,7 @@ class Objective:
     convention: str = "relative"
 
     def __post_init__(self):
-        net, self.content = self.net, self.content.to(self.net.mean)
+        net, self.content = self.net, self.content.to(self.net.mean.device)
         self.content_layers = _layers(net, self.content_layers, net.content_layers)
         self.style_layers = _layers(net, self.style_layers, net.style_layers)
         defaults = zip(self.weights.items(), default_weights(net, self.convention))
@@ -170,8 +170,8 @@ class Objective:
     @torch.no_grad()
     def set_size(self, size):
         """Take the targets anew for images of `size` (height, width)."""
-        features = self._features(resize(self.content, size))
-        self.content_targets = {layer: features[layer].to(self.content.dtype) for layer in self.content_layers}
+        features = self.net(resize(self.content, size), self.content_layers + self.style_layers)
+        self.content_targets = {layer: features[layer].to(self.net.mean.dtype) for layer in self.content_layers}
         self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
         targets = self.style.targets(self.net, self.style_layers, max(size))
         # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
@@ -180,7 +180,7 @@ class Objective:
 
     def __call__(self, image):
         """{term: (B,)}; "total" is the one to minimise."""
-        features = self._features(image)
+        features = self.net(image, self.content_layers + self.style_layers)
         contents = [
             content_loss(features[layer].to(image.dtype), target, self.convention)
             for layer, target in self.content_targets.items()
@@ -192,9 +192,6 @@ class Objective:
         losses = {"total": alpha * content + beta * style + gamma * tv, "content": content, "style": style, "tv": tv}
         losses |= {f"content {layer}": loss for layer, loss in zip(self.content_layers, contents)}
         return losses | {f"style {layer}": loss for layer, loss in zip(self.style_layers, styles)}
-
-    def _features(self, image):
-        return self.net(image, [*self.content_layers, *self.style_layers])
 
 
 @torch.enable_grad()  # a caller under no_grad has no graph in mind, this needs one
@@ -302,8 +299,8 @@ def coarse_to_fine(shape, sizes, steps):
 
     The content's own size is reached in doublings from 128 pixels or more; a size that gets no step is left out.
     """
-    sides = [max(shape)] if sizes is None else list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
-    least = max(256, 4 * MIN_SIDE * max(shape) / min(shape))  # its half keeps 64 pixels in the shorter side
+    sides = list(sizes) if isinstance(sizes, (list, tuple)) else [max(shape) if sizes is None else sizes]
+    least = max(256, 4 * MIN_SIDE * max(shape) / min(shape))  # half of it keeps 64 pixels in the shorter side
     while sizes is None and len(sides) < 3 and sides[0] >= least:
         sides.insert(0, sides[0] // 2)
     if not sides:

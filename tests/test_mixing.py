@@ -102,16 +102,6 @@ def test_a_mask_weighs_the_positions_of_every_layer(net, side, scale):
         assert (mean - plain).norm() > 0.02 * plain.norm()
 
 
-def test_one_pixel_of_a_mask_is_found_in_every_layer(net, starry):
-    mask = torch.zeros(1, 1, 48, 48)
-    mask[..., 30, 41] = 1
-    found = targets(net, starry, masks=mask)
-    for layer, features in net(starry, net.style_layers).items():
-        height, width = features.shape[2:]
-        column = features[0, :, 30 * height // 48, 41 * width // 48]
-        torch.testing.assert_close(found[layer], torch.outer(column, column), rtol=1e-3, atol=1e-5)
-
-
 def test_a_mask_that_selects_one_texture_transfers_that_one_alone(net):
     """The style image is half one painting, half another; a mask of either half makes the result that half's."""
     style = torch.cat([painting("starry", size=96)[..., :48], painting("mosaic", size=96)[..., :48]], dim=3)
@@ -119,7 +109,7 @@ def test_a_mask_that_selects_one_texture_transfers_that_one_alone(net):
     unmasked, *masked = (
         [style_distance(net, image, half).item() for half in halves]
         for mask in (None, half_mask(96), half_mask(96, left=False))
-        for image in [stylize(sample("chelsea", size=72), style, style_masks=mask, net=net, steps=40).image]
+        for image in [stylize(sample("chelsea", size=72), style, style_masks=mask, net=net, steps=25).image]
     )
     for i, distances in enumerate(masked):
         assert distances[i] < unmasked[i] / 2 and distances[1 - i] > 2 * unmasked[1 - i]

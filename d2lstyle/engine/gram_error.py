@@ -34,7 +34,7 @@ class LazyGram:
 
 
 class _GramError(torch.autograd.Function):
-    """sum (R^T R - A)^2 of each image's rows R, one row a position; its gradient is 4 R (R^T R - A), Gatys et al., eq. 6.
+    """sum (R^T R - A)^2 of each image's rows R, one a position; its gradient is 4 R (R^T R - A), Gatys et al., eq. 6.
 
     Autograd would take one product for each R in R^T R, of which one comes out transposed; as the Gram is symmetric,
     they are equal. Where an image has fewer positions M than channels C, the C x C Grams of a batch are most of the

@@ -4,7 +4,6 @@ from collections import deque
 
 import torch
 
-FIRST_STEP = 0.03  # mean change of a variable in the first step, when no curvature is known yet
 MIN_CURVATURE = 1e-10
 
 
@@ -17,12 +16,11 @@ class BatchLBFGS(torch.optim.Optimizer):
     Args:
         z: (B, ...), the variable; its first axis counts the problems.
         history: how many steps back the curvature is remembered; each costs two tensors of z's size.
-        first_step: mean absolute change in the first step.
-        bounds: (low, high); what lies at a bound and is pushed against it does not take part in the step (projection
-            onto a box, Bertsekas 1982).
+        first_step: mean absolute change in the first step, when no curvature is known yet.
+        bounds: (low, high); what lies at a bound and is pushed against it stays out of the step (Bertsekas 1982).
     """
 
-    def __init__(self, z, history=20, first_step=FIRST_STEP, bounds=(-torch.inf, torch.inf)):
+    def __init__(self, z, history=20, first_step=0.03, bounds=(-torch.inf, torch.inf)):
         super().__init__([z], {})
         self._z, self._first_step, self._bounds = z, first_step, bounds
         self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
@@ -30,7 +28,7 @@ class BatchLBFGS(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self):
-        """Move `z` once, by its gradient in `z.grad`."""
+        """Move `z` once, by `z.grad`."""
         z, gradient = self._z, self._z.grad
         if self._last is not None:
             self._remember(z - self._last[0], gradient - self._last[1])

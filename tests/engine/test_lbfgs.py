@@ -72,7 +72,8 @@ def test_first_step_is_the_mean_change_asked_for(first_step):
 
 @pytest.mark.parametrize("function", [stretched(LOGSPACED), valley])
 def test_a_batch_moves_as_its_rows_alone(function):
-    z = torch.cat([start(2, 6 if function is valley else 12), start(1, 6 if function is valley else 12, seed=2) * 3])
+    n = 6 if function is valley else 12
+    z = torch.cat([start(2, n), start(1, n, seed=2) * 3])
     together = iterates(function, z, 15, BatchLBFGS)
     alone = [iterates(function, row, 15, BatchLBFGS) for row in z.split(1)]
     for step in range(15):
@@ -91,21 +92,6 @@ def test_negative_curvature_is_passed_over():
         torch.testing.assert_close((after - before).mean(), torch.tensor(0.03, dtype=torch.float64))
 
 
-def test_far_fewer_steps_than_gradient_descent():
-    curvatures = torch.logspace(0, 3, 20, dtype=torch.float64)
-    function, z = stretched(curvatures), start(1, 20)
-    goal = 1e-4 * function(z).item()
-
-    def steps_to_goal(make_optimizer, most):
-        path = iterates(function, z, most, make_optimizer)
-        return next((step for step, point in enumerate(path, start=1) if function(point).item() < goal), None)
-
-    # gradient descent at its best fixed rate, 2 / (smallest + largest curvature)
-    descent = steps_to_goal(lambda z: torch.optim.SGD([z], lr=2 / (1 + 1000)), 3000)
-    newton = steps_to_goal(BatchLBFGS, 200)
-    assert newton is not None and descent is not None and newton < descent / 10
-
-
 def test_any_shape_after_the_first_axis():
     function = stretched(LOGSPACED)
     flat = iterates(function, start(2, 12), 5, BatchLBFGS)[-1]
@@ -114,19 +100,6 @@ def test_any_shape_after_the_first_axis():
 
 
 # bounds
-
-
-def test_bounds_are_kept_and_the_best_point_within_them_is_found():
-    target, curvatures = torch.tensor([[-1.0, 0.3, 2.0, 0.7]], dtype=torch.float64), torch.tensor([1.0, 30, 5, 2])
-    path = iterates(
-        lambda z: ((z - target) ** 2 * curvatures).sum(1),
-        torch.full_like(target, 0.5),
-        30,
-        lambda z: BatchLBFGS(z, bounds=(0, 1)),
-    )
-    assert all(((point >= 0) & (point <= 1)).all() for point in path)
-    # without a coupling between the variables, the answer is the target cut off at the bounds
-    torch.testing.assert_close(path[-1], target.clamp(0, 1), rtol=0, atol=1e-6)
 
 
 def test_a_coupled_problem_against_scipy():
@@ -138,7 +111,8 @@ def test_a_coupled_problem_against_scipy():
         return ((z - target) @ hessian * (z - target)).sum(1) / 2
 
     z = torch.full((1, 12), 0.5, dtype=torch.float64)
-    path = iterates(function, z, 300, lambda z: BatchLBFGS(z, bounds=(0, 1)))
+    path = iterates(function, z, 100, lambda z: BatchLBFGS(z, bounds=(0, 1)))
+    assert all(((point >= 0) & (point <= 1)).all() for point in path)
     oracle = scipy.optimize.minimize(
         lambda x: function(torch.from_numpy(x)[None]).item(),
         z[0].numpy(),
