@@ -5,7 +5,6 @@ normalises its images itself; others are fed as they are. Captum computes the ma
 """
 
 import copy
-import math
 
 import torch
 from captum.attr import Occlusion, Saliency
@@ -203,14 +202,13 @@ def _scaled(maps):
 
 def _windows(shape, window, stride):
     """Captum's window and stride, over all channels, and at how many places it will put the window."""
-    channels, *sides = shape[1:]
+    channels, height, width = shape[1:]
     pairs = [checks.pixels("window", window), checks.pixels("stride", stride)]
-    windows, strides = ([*pair, pair[-1]][:2] for pair in pairs)
-    if windows[0] > sides[0] or windows[1] > sides[1]:
-        place = f"the image of {sides[0]} x {sides[1]} pixels"
-        raise ValueError(f"expected a window inside {place}, got {windows[0]} x {windows[1]}")
-    if strides[0] > windows[0] or strides[1] > windows[1]:
-        limit = f"at most the window, {windows}, or pixels between go uncovered"
-        raise ValueError(f"expected a stride of {limit}, got {strides}")
-    n_places = math.prod(-(-(side - high) // step) + 1 for side, high, step in zip(sides, windows, strides))
-    return (channels, *windows), (channels, *strides), n_places
+    (high, wide), (down, right) = ([*pair, pair[-1]][:2] for pair in pairs)
+    if high > height or wide > width:
+        raise ValueError(f"expected a window inside the image of {height} x {width} pixels, got {high} x {wide}")
+    if down > high or right > wide:
+        limit = f"at most the window, {[high, wide]}, or pixels between go uncovered"
+        raise ValueError(f"expected a stride of {limit}, got {[down, right]}")
+    n_places = (1 - (high - height) // down) * (1 - (wide - width) // right)
+    return (channels, high, wide), (channels, down, right), n_places

@@ -148,36 +148,31 @@ def occluded_by_loops(read, image, target, window, stride, fill):
     return falls / counts
 
 
+RGB = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64).view(3, 1, 1)
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize(
-    "window, stride",
+    "window, stride, fill",
     [
-        (3, 3),  # 8 x 9: fits the width alone
-        (4, 2),  # fits the height alone
-        (5, 3),
-        ((2, 3), (2, 3)),
-        (3, (1, 2)),
-        ((8, 9), 1),  # one window, the whole image
-        (1, 1),
+        (3, 3, None),  # 8 x 9: fits the width alone
+        (4, 2, 0.25),  # fits the height alone
+        (5, 3, RGB),
+        ((2, 3), (2, 3), None),
+        (3, (1, 2), RGB),
+        ((8, 9), 1, None),  # one window, the whole image
+        (1, 1, 0.25),
     ],
 )
-def test_occlusion_is_the_plain_double_loop(window, stride, score):
+def test_occlusion_is_the_plain_double_loop(window, stride, fill, score):
     model = small_net()
     pairs = [sides if isinstance(sides, tuple) else (sides, sides) for sides in (window, stride)]
-    maps = occlusion(model, IMAGES, [2, 0], window=window, stride=stride, score=score, scaled=False)
+    maps = occlusion(model, IMAGES, [2, 0], window=window, stride=stride, fill=fill, score=score, scaled=False)
     read = model if score == "logit" else lambda images: model(images).softmax(1)
     for image, target, map_ in zip(IMAGES.split(1), [2, 0], maps):
-        expected = occluded_by_loops(read, image, target, *pairs, fill=0)
+        expected = occluded_by_loops(read, image, target, *pairs, fill=0 if fill is None else fill)
         torch.testing.assert_close(map_[0].double(), expected, rtol=1e-6, atol=1e-9)  # captum gives single precision
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("fill", [0.25, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64).view(3, 1, 1)])
-def test_occlusion_covers_with_the_fill(fill):
-    maps = occlusion(small_net(), IMAGES[:1], 1, window=3, stride=2, fill=fill, scaled=False)
-    expected = occluded_by_loops(small_net(), IMAGES[:1], 1, (3, 3), (2, 2), fill)
-    torch.testing.assert_close(maps[0, 0].double(), expected, rtol=1e-6, atol=1e-9)
 
 
 @torch.no_grad()
@@ -197,10 +192,8 @@ def test_the_callback_hears_of_every_pass_and_at_once_changes_nothing_else():
     maps, passes = {}, {}
     for at_once in (1, 2, 7, 99):
         reports = passes[at_once] = []
-        options = {"window": 3, "stride": 2, "at_once": at_once, "scaled": False}
-        maps[at_once] = occlusion(
-            small_net(), images, [0, 1, 2], callback=lambda *pair: reports.append(pair), **options
-        )
+        options = {"at_once": at_once, "scaled": False, "callback": lambda *pair, reports=reports: reports.append(pair)}
+        maps[at_once] = maps_of(occlusion, small_net(), images, [0, 1, 2], **options)
         done = [0, *(pair[0] for pair in reports)]
         assert {pair[1] for pair in reports} == {total} and done[-1] == total
         assert 1 <= min(np.diff(done)) and max(np.diff(done)) <= at_once
@@ -208,16 +201,12 @@ def test_the_callback_hears_of_every_pass_and_at_once_changes_nothing_else():
     assert len(passes[1]) == total and len(passes[1]) > len(passes[2]) > len(passes[7]) > len(passes[99])
 
 
-def test_an_unscaled_occlusion_has_either_sign_and_a_scaled_one_what_speaks_for_the_class():
-    raw, scaled = (occlusion(small_net(), IMAGES[:1], 0, window=2, stride=1, scaled=scaled) for scaled in (False, True))
-    assert raw.min() < 0 < raw.max()
-    assert torch.equal(scaled == 0, raw <= 0) and scaled.max() == 1
-
-
 # guided backprop
 
 
-class _Guided(torch.autograd.Function):
+class SpringenbergReLU(torch.autograd.Function):
+    """ReLU, or ReLU6 with a `top` of 6, written without hooks."""
+
     @staticmethod
     def forward(ctx, x, top):
         ctx.save_for_backward(x)
@@ -230,23 +219,13 @@ class _Guided(torch.autograd.Function):
         return gradient.clamp(min=0) * ((x > 0) & (x < ctx.top)), None
 
 
-class SpringenbergReLU(nn.Module):
-    """Written without hooks."""
-
-    def __init__(self, relu):
-        super().__init__()
-        self.top = 6.0 if isinstance(relu, nn.ReLU6) else math.inf
-
-    def forward(self, x):
-        return _Guided.apply(x, self.top)
-
-
 def guided_without_hooks(model, images, targets):
     """(B, 1, H, W), unscaled; each ReLU of a copy is another function."""
     model, images = copy.deepcopy(model).eval(), images.clone().requires_grad_()
-    for name, module in list(model.named_modules(remove_duplicate=False)):
+    for module in model.modules():
         if isinstance(module, (nn.ReLU, nn.ReLU6)):
-            model.set_submodule(name, SpringenbergReLU(module))
+            top = 6.0 if isinstance(module, nn.ReLU6) else math.inf
+            module.forward = lambda x, top=top: SpringenbergReLU.apply(x, top)
     scores = (model.logits if hasattr(model, "logits") else model)(images)
     (gradient,) = torch.autograd.grad(scores[range(len(images)), targets].sum(), images)
     return gradient.abs().amax(dim=1, keepdim=True)
@@ -271,17 +250,6 @@ def test_guided_backprop_is_captums(build):
     torch.testing.assert_close(maps, captums.abs().amax(dim=1, keepdim=True), rtol=1e-4, atol=1e-5 * scale)
     torch.testing.assert_close(maps, guided_without_hooks(model, images, [1, 4]), rtol=1e-4, atol=1e-5 * scale)
     assert (maps - saliency(model, images, [1, 4], scaled=False)).abs().max() > 0.05 * scale
-
-
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
-def test_guided_backprop_is_the_gradient_where_no_weight_is_negative(activation):
-    model = small_net(activation)
-    different = guided_backprop(model, IMAGES, 1, scaled=False) - saliency(model, IMAGES, 1, scaled=False)
-    assert different.abs().max() > 1e-3
-    for parameter in model.parameters():
-        parameter.data.abs_()
-    maps, plain = (method(model, IMAGES, 1, scaled=False) for method in (guided_backprop, saliency))
-    torch.testing.assert_close(maps, plain, rtol=1e-12, atol=0)
 
 
 class PreActivation(nn.Module):
@@ -325,14 +293,13 @@ def test_a_network_that_reads_what_a_relu_has_overwritten_is_refused():
 
 # ReLUs that are no modules
 
-CALLS = {
-    "relu": [F.relu, torch.relu, lambda x: x.relu(), lambda x: F.relu(x, inplace=True), lambda x: x.relu_()],
-    "clamp": [lambda x: x.clamp(min=0), lambda x: torch.clamp(x, 0.0, 6.0), lambda x: x.clip(min=0)],
-    "clamp_": [lambda x: x.clamp_(min=0)],
-    "clamp_min": [lambda x: torch.clamp_min(x, 0), lambda x: x.clamp_min(0.0), lambda x: x.clamp_min_(0)],
-    "hardtanh": [F.relu6, lambda x: F.hardtanh(x, 0, 6), lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0)],
-    "threshold": [lambda x: F.threshold(x, 0, 0)],
-}
+CALLS = [
+    *[("relu", call) for call in (F.relu, torch.relu, lambda x: F.relu(x, inplace=True), lambda x: x.relu_())],
+    *[("clamp", call) for call in (lambda x: x.clamp(min=0), lambda x: x.clip(0.0, 6.0), lambda x: x.clamp_(min=0))],
+    *[("clamp_min", call) for call in (lambda x: torch.clamp_min(x, 0), lambda x: x.clamp_min_(0.0))],
+    *[("hardtanh", call) for call in (F.relu6, lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0))],
+    ("threshold", lambda x: F.threshold(x, 0, 0)),
+]
 
 
 class Functional(nn.Module):
@@ -349,32 +316,23 @@ class Functional(nn.Module):
         return self.block(x[:, :3]) if self.block is not None else self.head(self.call(x).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("name, call", [(name, call) for name, calls in CALLS.items() for call in calls])
+@pytest.mark.parametrize("name, call", CALLS)
 def test_a_relu_called_as_a_function_is_refused_by_name(name, call):
-    images = IMAGES.float() * 4
-    for nested, place in [
-        (False, "gradient: Functional, after its layer conv,"),
-        (True, r"block \(Functional\), after its layer block\.conv,"),
-    ]:
+    images, nested_place = IMAGES.float() * 4, r"block \(Functional\), after its layer block\.conv,"
+    for nested, place in [(False, "gradient: Functional, after its layer conv,"), (True, nested_place)]:
         model = seeded(Functional, call, nested)
         with pytest.raises(ValueError, match=rf"{place} calls {name}_? as a function.*nn.ReLU module, or use saliency"):
             guided_backprop(model, images, 0)
     assert saliency(model, images, 0).max() == 1  # which does not mind
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda x: x.clamp(min=-1),
-        lambda x: x.clamp(max=0),
-        lambda x: x.clamp(-3, 3),
-        lambda x: torch.clamp_min(x, 1e-6),
-        lambda x: F.hardtanh(x),
-        lambda x: F.threshold(x, 0.1, 0.0),
-        lambda x: F.normalize(x),
-        F.softplus,
-    ],
-)
+OTHER_CALLS = [
+    *(lambda x: x.clamp(min=-1), lambda x: x.clamp(max=0), lambda x: torch.clamp_min(x, 1e-6)),
+    *(lambda x: F.hardtanh(x), lambda x: F.threshold(x, 0.1, 0.0), lambda x: F.normalize(x), F.softplus),
+]
+
+
+@pytest.mark.parametrize("call", OTHER_CALLS)
 def test_other_functions_are_not_mistaken_for_a_relu(call):
     assert guided_backprop(seeded(Functional, call), IMAGES.float() * 4, 0).max() == 1
 
@@ -466,14 +424,12 @@ def test_a_network_that_writes_into_its_input_does_not_write_into_the_callers(me
     "targets, numbers",
     [
         (2, [2, 2]),
-        ((2, 0), [2, 0]),
         (torch.tensor([2, 0]), [2, 0]),
         (torch.tensor(2), [2, 2]),
         (np.int64(2), [2, 2]),
         ([np.int64(2), torch.tensor(0)], [2, 0]),
         (np.array([2, 0]), [2, 0]),
         ("cat", [2, 2]),
-        (["cat", "dog"], [2, 0]),
         (["cat", 0], [2, 0]),
     ],
 )
@@ -484,15 +440,12 @@ def test_targets_are_numbers_or_names_one_or_one_each(targets, numbers):
         torch.testing.assert_close(maps, torch.cat(singles), rtol=1e-10, atol=1e-12)
 
 
-def test_no_target_is_each_images_top_class():
+def test_no_target_is_each_images_top_class_and_imagenets_classes_have_names(net, photo):
     model, images = small_net(classes=12, seed=3), torch.cat([IMAGES, 9 * random_images(10, 3, 8, 9, seed=5) - 5])
     top = model(images).argmax(1).tolist()
     assert len(set(top)) > 1
     for method in METHODS:
         assert torch.equal(maps_of(method, model, images), maps_of(method, model, images, top))
-
-
-def test_a_backbones_class_has_its_imagenet_name(net, photo):
     assert torch.equal(saliency(net, photo, "tabby"), saliency(net, photo, 281))
 
 
@@ -500,25 +453,20 @@ def test_a_backbones_class_has_its_imagenet_name(net, photo):
     "targets, text",
     [
         (-1, "as an integer from 0 to 3, got -1"),
-        ([0, 4], "from 0 to 3, got 4"),
-        (torch.tensor([0, -2]), "from 0 to 3, got -2"),
+        (torch.tensor([0, 4]), "from 0 to 3, got 4"),
         ([0], "one for each of 2 images, got 1"),
-        ([0, 1, 2], "one for each of 2 images, got 3"),
         ([], "one for each of 2 images, got 0"),
-        ("fisch", "unknown class 'fisch': did you mean 'fish'"),
         (["cat", "dogg"], "unknown class 'dogg': did you mean 'dog'"),
         (1.0, "targets, unless names, as an integer .*, got 1.0"),
         (torch.tensor([0.0, 1.0]), "got 0.0"),
-        (True, "got True"),
         (torch.tensor([True, False]), "got True"),
         ([[0], [1]], r"got \[0\]"),
     ],
 )
 def test_other_targets_are_refused(targets, text):
     for method in METHODS:
-        with pytest.raises(ValueError, match=text) as caught:
+        with pytest.raises(ValueError, match=text):
             maps_of(method, small_net(), IMAGES, targets)
-        assert type(caught.value) is ValueError
 
 
 def test_a_name_needs_a_model_that_knows_names():
@@ -544,7 +492,6 @@ class Two(nn.Module):
         (small_net(), IMAGES[:0], ValueError, r"images of shape \(B, C, H, W\), got \(0, 3, 8, 9\)"),
         (small_net(), (IMAGES * 255).byte(), ValueError, "images as float in .0, 1., got torch.uint8"),
         (small_net(), IMAGES.where(IMAGES < 0.9, torch.nan), ValueError, "finite float images"),
-        (small_net(), IMAGES.where(IMAGES < 0.9, torch.inf), ValueError, "finite float images"),
         (small_net()[:4], IMAGES, ValueError, r"scores \(B, classes\), got \(1, 4, 5, 6\)"),
         (Two(), IMAGES, ValueError, r"scores \(B, classes\), got tuple"),
     ],
@@ -557,13 +504,10 @@ def test_other_models_and_images_are_refused(method, model, images, error, text)
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"window": 9}, "window inside the image of 8 x 9 pixels, got 9 x 9"),
         ({"window": (8, 10)}, "window inside the image of 8 x 9 pixels, got 8 x 10"),
-        ({"window": 3, "stride": 4}, r"stride of at most the window, \[3, 3\], .* got \[4, 4\]"),
         ({"window": (3, 5), "stride": (2, 6)}, r"stride of at most the window, \[3, 5\], .* got \[2, 6\]"),
         ({"window": 0}, r"window in pixels, a positive integer or \(height, width\), got 0"),
         ({"window": 3, "stride": 2.5}, "stride in pixels, .* got 2.5"),
-        ({"window": (2, 2, 2)}, "window in pixels"),
         ({"window": 3, "score": "logits"}, "unknown score 'logits': did you mean 'logit'"),
         ({"window": 3, "at_once": 0}, "at_once as an integer of at least 1, got 0"),
     ],
@@ -583,13 +527,11 @@ def weights_of(rows, keep):
 @pytest.mark.parametrize(
     "keep, expected",
     [
-        (0.5, [[0, 1, 0], [1, 0, 1]]),
         (3, [[0, 1, 0], [1, 0, 1]]),
         (0.25, [[0, 1, 0], [1, 0, 0]]),  # 1.5 rounds to the even 2
         (0.4, [[0, 1, 0], [1, 0, 0]]),  # 2.4
         (0.45, [[0, 1, 0], [1, 0, 1]]),  # 2.7
         (0.001, [[0, 1, 0], [0, 0, 0]]),  # one at least
-        (6, [[1, 1, 1], [1, 1, 1]]),
         (1, [[1, 1, 1], [1, 1, 1]]),
     ],
 )
@@ -611,11 +553,7 @@ def test_each_map_has_its_own_region():
     weights = region_weights(maps, 0.3)
     assert torch.equal(weights, torch.cat([region_weights(map_, 0.3) for map_ in maps.split(1)]))
     assert weights.sum(dim=(1, 2, 3)).tolist() == [10, 10, 10]  # 0.3 * 35 rounds to the even 10
-
-
-@pytest.mark.parametrize("keep", [1, 4])
-def test_a_map_that_says_nothing_serves_where_all_is_kept(keep):
-    assert torch.equal(region_weights(torch.zeros(1, 1, 2, 2), keep), torch.ones(1, 1, 2, 2))
+    assert region_weights(torch.zeros(1, 1, 2, 2), 4).sum() == 4  # a map that says nothing serves where all is kept
 
 
 def test_region_weights_make_the_gram_of_the_region():
@@ -631,7 +569,6 @@ def test_region_weights_make_the_gram_of_the_region():
         (torch.cat([torch.rand(1, 1, 2, 2), torch.ones(1, 1, 2, 2)]), 2, "one with the same value everywhere"),
         (torch.tensor([[[[0.0, torch.nan]]]]), 0.5, "finite maps"),
         (torch.rand(2, 2), 0.5, r"maps \(B, 1, H, W\), got \(2, 2\)"),
-        (torch.rand(1, 3, 2, 2), 0.5, r"maps \(B, 1, H, W\), got \(1, 3, 2, 2\)"),
         ([[0.0, 1.0]], 0.5, r"maps \(B, 1, H, W\), got list"),
         (torch.rand(1, 1, 2, 2), 1.5, "keep as a part.* from 2 to 4, got 1.5"),
     ],
