@@ -44,30 +44,26 @@ def build_pool(plan, root, folder, *, workers=None, callback=None):
     """
     show = callback or (lambda *_: None)
     domains = {name: {"domain": name} for name in DOMAINS} if plan.data == "vending" else {"test": {}}
-    train, small = _loaded(plan, root, partial(show, "train"), "train")
-    validation = _loaded(plan, root, partial(show, "validation"), "validation")
-    tests = {name: _loaded(plan, root, partial(show, name), "test", **domain) for name, domain in domains.items()}
-    test_images = torch.cat([images for _, images in tests.values()])
-    check_sides({"train": small, "validation": validation[1], "test": test_images})
+    train, small = _loaded(plan, root, show, "train", "train")
+    validation, small_validation = _loaded(plan, root, show, "validation", "validation")
+    tests = {name: _loaded(plan, root, show, name, "test", **domain) for name, domain in domains.items()}
+    tests = {name: (images, photos.labels) for name, (photos, images) in tests.items()}
+    test_images = torch.cat([images for images, _ in tests.values()])
+    check_sides({"train": small, "validation": small_validation, "test": test_images})
     keys = [(seed, n) for seed in range(plan.seeds) for n in plan.per_class]
     draws = {(seed, n): draw_per_class(train.labels, n, seed, train.classes) for seed, n in keys}
     used = torch.cat(list(draws.values())).unique()
+    rows = {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()}
     maker = CopyMaker(plan, folder, workers, show)
-    strengths, chosen = _choose(maker, _referee(plan, train, small, show), *validation)
+    strengths, chosen = _choose(maker, _referee(plan, train, small, show), validation, small_validation)
     of, seconds = maker.copies(train.subset(used), chosen)
-    return Pool(
-        train.classes,
-        Copies(small[used], train.labels[used], of),
-        {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()},
-        {name: (images, photos.labels) for name, (photos, images) in tests.items()},
-        strengths,
-        chosen,
-        seconds,
-    )
+    copies = Copies(small[used], train.labels[used], of)
+    return Pool(train.classes, copies, rows, tests, strengths, chosen, seconds)
 
 
-def _loaded(plan, root, callback, split, **domain):
+def _loaded(plan, root, show, name, split, **domain):
     """A data set of the size painted, and its pictures of the size trained on, uint8."""
+    callback = partial(show, name)
     photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
     parts = torch.arange(len(photos)).split(256)
     return photos, torch.cat([_small(photos.batch(part)[0], plan.size) for part in parts])

@@ -84,14 +84,6 @@ def test_the_mean_is_the_mean_in_the_middle_of_the_resamples():
     assert interval.low == pytest.approx(table.mean(), abs=0.05)
 
 
-def test_a_difference_that_is_the_same_everywhere_is_sure():
-    """What two arms share, seed by seed and image by image, is no doubt about their difference."""
-    shared = some_table(6, 20)
-    paired, unpaired = (paired_bootstrap(table, repeats=999) for table in (shared + 0.25 - shared, shared))
-    assert paired[:3] == pytest.approx((0.25, 0.25, 0.25), abs=1e-12) and paired.p == 1 / 1000
-    assert unpaired.high - unpaired.low > 0.3
-
-
 @pytest.mark.parametrize("repeats", [1, BLOCK, 2 * BLOCK + 250])
 def test_p_is_one_sided_and_never_zero(repeats):
     gain = np.random.default_rng(3).uniform(0.1, 1, (3, 5))
@@ -109,9 +101,8 @@ def test_turned_around_it_is_mirrored_and_more_confidence_is_wider():
 
 
 def test_the_same_seed_gives_the_same_interval():
-    table, before = some_table(), some_table()
-    assert paired_bootstrap(table, seed=1) == paired_bootstrap(table, seed=1) != paired_bootstrap(table, seed=2)
-    assert (table == before).all()
+    first, again, other = (paired_bootstrap(some_table(), seed=seed) for seed in (1, 1, 2))
+    assert first == again != other and str(Contrast(0.0304, -0.012, 0.0649, 0.2)) == "+0.030 [-0.012, +0.065]"
 
 
 @pytest.mark.parametrize("of_seeds, of_images", [(1, 0), (0, 1), (1, 1)])
@@ -125,10 +116,6 @@ def test_intervals_hold_a_difference_of_zero_about_as_often_as_they_say(of_seeds
         held += interval.low <= 0 <= interval.high
         claimed += interval.p <= 0.05
     assert 0.8 <= held / 400 <= 0.97 and 0.01 <= claimed / 400 <= 0.12
-
-
-def test_as_text():
-    assert str(Contrast(0.0304, -0.012, 0.0649, 0.2)) == "+0.030 [-0.012, +0.065]"
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,7 @@ from d2lstyle import load_dataset, painting, read_image, write_image
 from d2lstyle.datasets.loading import draw_per_class
 from d2lstyle.experiment import Plan, pool
 from d2lstyle.experiment.arms import color_statistics
-from d2lstyle.experiment.pool import (
-    RECOLOUR_STRENGTHS,
-    CopyMaker,
-    build_pool,
-    check_sides,
-    load_pool,
-    save_pool,
-    strongest,
-)
+from d2lstyle.experiment.pool import RECOLOUR_STRENGTHS, CopyMaker, build_pool, check_sides, load_pool, strongest
 from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
@@ -216,7 +208,7 @@ def assert_same_pool(one, other):
 
 
 def test_a_pool_comes_back_from_its_file_which_is_whole_or_the_old_one(fast, tmp_path, monkeypatch):
-    save_pool(fast, tmp_path / "pool.pt")
+    pool.save_pool(fast, tmp_path / "pool.pt")
     assert_same_pool(fast, load_pool(tmp_path / "pool.pt"))
 
     def fail(state, path):
@@ -225,7 +217,7 @@ def test_a_pool_comes_back_from_its_file_which_is_whole_or_the_old_one(fast, tmp
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="no space"):
-        save_pool(fast._replace(classes=["x"]), tmp_path / "pool.pt")
+        pool.save_pool(fast._replace(classes=["x"]), tmp_path / "pool.pt")
     assert load_pool(tmp_path / "pool.pt").classes == ["cat", "cup"] and len(list(tmp_path.iterdir())) == 1
 
 
