@@ -1,12 +1,25 @@
-"""Every matplotlib figure of the course. Each function returns a closed Figure: as a cell's last line, it is shown."""
+"""Every figure of the course. Each function returns a matplotlib Figure that is 8 inches wide and at most 4 high.
+
+As a cell's last line, it is shown.
+"""
+
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 WIDTH, MAX_HEIGHT = 8, 4  # inches: what fits a notebook page and a slide
 DPI = 110
-TERM_COLORS = {"total": "0.25", "content": "tab:blue", "style": "tab:orange", "tv": "tab:green"}
+# Okabe and Ito's colours, which colour-blind readers tell apart, and a marker with each where points are few
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442")
+MARKERS = "os^Dv*P"
+TERM_COLORS = {"total": "0.25", "content": COLORS[0], "style": COLORS[1], "tv": COLORS[2]}
+
+plt.close(
+    plt.figure()
+)  # with pyplot's first figure a notebook learns to show figures; those below are drawn without it
 
 
 def show_images(images, titles=None, columns=None, row_titles=None, title=None):
@@ -17,14 +30,12 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
         titles: one a picture, or None.
         columns: pictures a row; all in one row by default, at most four.
         row_titles: one a row, set beside it.
-        title: of the whole figure.
-    Returns:
-        matplotlib Figure, 8 inches wide and at most 4 high.
     Raises:
         ValueError: there is no picture, or there are not as many titles as pictures.
     """
     images = list(images.split(1)) if isinstance(images, torch.Tensor) else list(images)
-    if all(image is None for image in images):
+    shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
+    if not shapes:
         raise ValueError("expected at least one picture, got none")
     columns = columns or min(len(images), 4)
     rows = -(-len(images) // columns)
@@ -32,22 +43,18 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     _check_titles(titles, len(images))
     _check_titles(row_titles or [""] * rows, rows)
     # a row is as high as its flattest width allows, so that no paper is left white
-    shapes = [image.shape[-2] / image.shape[-1] for image in images if image is not None]
     lines = max(text.count("\n") + 1 for text in titles)
-    height = rows * (WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)) + (
-        0.35 if title else 0
-    )
-    figure, axes = _figure(height, rows, columns)
+    row_height = WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)
+    figure, axes = _figure(rows * row_height + (0.35 if title else 0), rows, columns, title)
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, text in zip(axes.flat, images, titles):
-        if image is not None:
-            _picture(axis, image)
         axis.set_title(text, fontsize=9)
+        if image is not None:
+            pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
     for axis, text in zip(axes[:, 0], row_titles or []):
         axis.text(-0.04, 0.5, text, transform=axis.transAxes, rotation=90, va="center", ha="right", fontsize=9)
-    if title:
-        figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -72,59 +79,31 @@ def overlay(images, maps, gamma=1.0):
 
 
 def plot_history(history, terms=("total", "content", "style", "tv"), title="Losses while the image changes"):
-    """The terms of the loss against the step, on a logarithmic axis; a dotted line marks each change of size.
-
-    Args:
-        history: list of StyleStep.
-        terms: names in `StyleStep.losses`.
-        title: of the figure.
-    Returns:
-        matplotlib Figure.
-    """
-    figure, axes = _figure(3.2, 1, 1)
-    axis = axes[0, 0]
+    """Terms of `StyleStep.losses` against the step, of a list of StyleStep; a dotted line marks each change of size."""
+    figure, axis = _curve_axis("step", "loss", title)
     for term in terms:
         values = [step.losses[term] for step in history]
         axis.semilogy([step.step for step in history], values, label=term, color=TERM_COLORS.get(term))
     for before, after in zip(history, history[1:]):
         if before.size != after.size:
             axis.axvline(after.step - 0.5, color="0.6", linestyle=":")
-            axis.text(
-                after.step,
-                0.97,
-                f"{after.size[1]} x {after.size[0]}",
-                transform=axis.get_xaxis_transform(),
-                fontsize=8,
-                color="0.4",
-                va="top",
-            )
-    axis.set(xlabel="step", ylabel="loss", title=title)
+            text, place = f"{after.size[1]} x {after.size[0]}", axis.get_xaxis_transform()
+            axis.text(after.step, 0.97, text, transform=place, fontsize=8, color="0.4", va="top")
     axis.legend(loc="upper right" if len(terms) < 6 else "best", fontsize=8, framealpha=0.9)
-    axis.grid(alpha=0.25)
     return figure
 
 
 def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
-    """Named curves in one plot.
-
-    Args:
-        curves: {name: (x values, y values)}, or (x, y, low, high) for a band around the curve.
-        xlabel, ylabel, title: texts.
-        logarithmic: whether the y axis is.
-    Returns:
-        matplotlib Figure.
-    """
-    figure, axes = _figure(3.2, 1, 1)
-    axis = axes[0, 0]
-    for name, (x, y, *band) in curves.items():
-        (line,) = axis.plot(x, y, label=name, marker="." if len(x) < 20 else None)
+    """Curves {name: (x values, y values)} in one plot, or (x, y, low, high) for a band around a curve."""
+    figure, axis = _curve_axis(xlabel, ylabel, title)
+    for (name, (x, y, *band)), marker in zip(curves.items(), cycle(MARKERS)):
+        (line,) = axis.plot(x, y, label=name, marker=marker if len(x) < 20 else None, markersize=4)
         if band:
             axis.fill_between(x, *band, color=line.get_color(), alpha=0.15, linewidth=0)
-    axis.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale="log" if logarithmic else "linear")
+    axis.set_yscale("log" if logarithmic else "linear")
     if all(isinstance(value, int) for x, *_ in curves.values() for value in x):
         axis.xaxis.get_major_locator().set_params(integer=True)  # no half epochs
     axis.legend(fontsize=8)
-    axis.grid(alpha=0.25)
     return figure
 
 
@@ -133,9 +112,6 @@ def plot_intervals(groups, xlabel, title):
 
     Args:
         groups: {group: {name: Interval or any (mean, low, high, ...)}}, the same names in each.
-        xlabel, title: texts.
-    Returns:
-        matplotlib Figure.
     """
     figure, (axis,) = _interval_axes([groups])
     axis.set(xlabel=xlabel, title=title)
@@ -143,33 +119,28 @@ def plot_intervals(groups, xlabel, title):
 
 
 def plot_forest(panels, xlabel, title):
-    """Panels of intervals side by side, with a line at zero: what lies wholly to one side of it is a difference.
+    """Panels {title: groups as of `plot_intervals`} side by side, the same names and groups in each.
 
-    Args:
-        panels: {title: groups as of `plot_intervals`}, the same names and groups in each.
-        xlabel, title: texts.
-    Returns:
-        matplotlib Figure.
+    There is a line at zero: what lies wholly to one side of it is a difference.
     """
-    figure, axes = _interval_axes(list(panels.values()))
+    figure, axes = _interval_axes(list(panels.values()), title)
     for axis, text in zip(axes, panels):
         axis.axvline(0, color="0.3", linewidth=0.8, zorder=0)
         axis.set_title(text, fontsize=9)
     axes[len(axes) // 2].set_xlabel(xlabel)
-    figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _interval_axes(panels):
-    """A figure and its axes, one for each of several groups of intervals; the first names the rows, the last the colours."""
+def _interval_axes(panels, title=None):
+    """A figure and its axes, one for several groups of intervals; the first names the rows, the last the colours."""
     names = list(next(iter(panels[0].values())))
-    figure, axes = _figure(0.9 + len(names) * (0.16 + 0.14 * len(panels[0])), 1, len(panels))
+    figure, axes = _figure(0.9 + len(names) * (0.16 + 0.14 * len(panels[0])), 1, len(panels), title)
     for axis, groups in zip(axes[0], panels):
-        for place, (group, intervals) in enumerate(groups.items()):
-            means, lows, highs = zip(*(intervals[name][:3] for name in names))
-            y = [row + 0.7 * (place - (len(groups) - 1) / 2) / len(groups) for row in range(len(names))]
-            reach = [[mean - low for mean, low in zip(means, lows)], [high - mean for mean, high in zip(means, highs)]]
-            axis.errorbar(means, y, xerr=reach, fmt="o", markersize=4, capsize=2, label=group)
+        for place, ((group, intervals), marker) in enumerate(zip(groups.items(), cycle(MARKERS))):
+            means, lows, highs = np.array([intervals[name][:3] for name in names], dtype=float).T
+            y = np.arange(len(names)) + 0.7 * (place - (len(groups) - 1) / 2) / len(groups)
+            reach = [means - lows, highs - means]
+            axis.errorbar(means, y, xerr=reach, fmt=marker, markersize=4, capsize=2, label=group)
         axis.set(yticks=range(len(names)), yticklabels=names if axis is axes[0, 0] else [])
         axis.set_ylim(len(names) - 0.5, -0.5)  # the first name on top
         axis.grid(axis="x", alpha=0.25)
@@ -184,11 +155,8 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     Args:
         values: rows of numbers, or an array or tensor (R, C).
         row_names, column_names: R and C texts.
-        title, xlabel, ylabel: texts.
         texts: what stands in the cells, rows of texts; None for the values with two digits.
         bounds: values of the palest and the darkest colour.
-    Returns:
-        matplotlib Figure.
     Raises:
         ValueError: the names are not as many as the rows and columns.
     """
@@ -198,13 +166,8 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     figure, axes = _figure(1.1 + 0.32 * len(values), 1, 1)
     axis = axes[0, 0]
     axis.imshow(values, cmap="Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
-    axis.set_xticks(
-        range(len(column_names)),
-        column_names,
-        fontsize=8,
-        rotation=0 if len(column_names) < 8 else 40,
-        ha="center" if len(column_names) < 8 else "right",
-    )
+    slanted = {"rotation": 40, "ha": "right"} if len(column_names) > 7 else {}
+    axis.set_xticks(range(len(column_names)), column_names, fontsize=8, **slanted)
     axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
     middle = (bounds[0] + bounds[1]) / 2
     for (row, column), value in np.ndenumerate(values):
@@ -215,34 +178,24 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
 
 
 def show_means(columns, title, bounds=(0, 1)):
-    """A heat map of means, each with its interval: one column a test, one row an arm.
-
-    Args:
-        columns: {column name: {row name: Interval or any (mean, low, high, ...)}}, the same rows in each.
-        title: text.
-        bounds: as in `show_heatmap`.
-    Returns:
-        matplotlib Figure.
-    """
+    """A heat map of means, each with its interval: {column: {row: Interval or any (mean, low, high, ...)}}."""
     row_names = list(next(iter(columns.values())))
-    cells = [[columns[column][row] for column in columns] for row in row_names]
-    texts = [[f"{mean:.2f}  [{low:.2f}, {high:.2f}]" for mean, low, high, *_ in line] for line in cells]
-    return show_heatmap(
-        [[cell[0] for cell in line] for line in cells], row_names, list(columns), title, texts, bounds=bounds
-    )
+    cells = [[columns[column][row][:3] for column in columns] for row in row_names]
+    texts = [[f"{mean:.2f}  [{low:.2f}, {high:.2f}]" for mean, low, high in row] for row in cells]
+    means = [[mean for mean, *_ in row] for row in cells]
+    return show_heatmap(means, row_names, list(columns), title, texts, bounds=bounds)
 
 
 def show_matrices(matrices, titles, title=None):
     """Matrices (Grams) as colour maps side by side, each in its own colours and under its title; `tensor` is (C, C)."""
     _check_titles(titles, len(matrices))
-    figure, axes = _figure(WIDTH / len(matrices) * 0.85 + (0.7 if title else 0.4), 1, len(matrices))
+    height = WIDTH / len(matrices) * 0.85 + (0.7 if title else 0.4)
+    figure, axes = _figure(height, 1, len(matrices), title)
     for axis, matrix, text in zip(axes.flat, matrices, titles):
-        drawn = axis.imshow(matrix.detach().cpu().numpy(), cmap="magma", interpolation="nearest")
+        image = axis.imshow(matrix.detach().cpu().numpy(), cmap="magma", interpolation="nearest")
         axis.set_title(text, fontsize=9)
         axis.set(xticks=[], yticks=[])
-        figure.colorbar(drawn, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
-    if title:
-        figure.suptitle(title, fontsize=11)
+        figure.colorbar(image, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
     return figure
 
 
@@ -251,16 +204,18 @@ def _check_titles(titles, wanted):
         raise ValueError(f"expected {wanted} titles, got {len(titles)}")
 
 
-def _figure(height, rows, columns):
-    size = (WIDTH, min(height, MAX_HEIGHT))
-    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=DPI, squeeze=False, layout="constrained")
-    plt.close(figure)  # else a notebook shows it twice
+def _figure(height, rows, columns, title=None):
+    figure = Figure((WIDTH, min(height, MAX_HEIGHT)), dpi=DPI, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_prop_cycle(color=COLORS)
+    if title:
+        figure.suptitle(title, fontsize=11)
     return figure, axes
 
 
-def _picture(axis, image):
-    pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
-    if pixels.shape[2] == 1:
-        axis.imshow(pixels[..., 0], cmap="gray", vmin=0, vmax=1)
-    else:
-        axis.imshow(pixels)
+def _curve_axis(xlabel, ylabel, title):
+    figure, axes = _figure(3.2, 1, 1)
+    axes[0, 0].set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes[0, 0].grid(alpha=0.25)
+    return figure, axes[0, 0]

@@ -7,7 +7,7 @@ from torchvision.utils import make_grid
 from .. import plots
 from ..augment import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
 from ..light import Lighting
-from .lab import WIDE, Lab, columns, jpeg, picture, slider
+from .lab import WIDE, Lab, jpeg, picture, slider
 from .picture_picker import PHOTOS, PicturePicker
 
 DRAWS, COLUMNS = 12, 4
@@ -58,7 +58,7 @@ class AugmentationLab(Lab):
         self.buttons = {text: self.button(text, act, layout={"width": "31%"}) for text, act in actions.items()}
         self.picture, self.code = picture("draws"), widgets.HTML()
         left = [self.photo.view, *self.sliders.values(), widgets.HBox(list(self.buttons.values()), layout=WIDE)]
-        self.show(columns(("370px", left), ("380px", [self.picture, self.code])))
+        self.show(left, [self.picture, self.code])
         self.redraw()
 
     def recipe(self):

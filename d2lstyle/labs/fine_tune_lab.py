@@ -8,7 +8,7 @@ from ..datasets.loading import load_dataset
 from ..finetune import freeze, replace_head, stages
 from ..samples.vending import DOMAINS
 from ..training import evaluate, fit
-from .lab import LABELS, WIDE, Lab, columns, drawn, picture, slider
+from .lab import LABELS, WIDE, Lab, drawn, picture, slider
 from .line_chart import LineChart
 from .run_controls import Progress, RunControls
 
@@ -50,21 +50,15 @@ class FineTuneLab(Lab):
         }
         places = {"options": list(DOMAINS), "value": "showroom", "description": "tested in"}
         self.place = widgets.Dropdown(**places, style=LABELS, layout=WIDE)
-        self.controls, self.mistakes = RunControls(self, self.start), picture("mistakes")
+        self.controls, self.mistakes = RunControls(self, self._train), picture("mistakes")
         self._loss_chart = LineChart(["training"], "step", "Loss of training", size=(3, 2.6))
         self._accuracy_chart = LineChart(
             ["validation"], "epoch", "Accuracy of validation", size=(3, 2.6), bounds=(0, 1)
         )
         charts = widgets.HBox([self._loss_chart.view, self._accuracy_chart.view], layout=WIDE)
         left = [*self.sliders.values(), self.place, self.controls.view]
-        self.show(columns(("360px", left), ("400px", [charts, self.mistakes])))
+        self.show(left, [charts, self.mistakes])
         self._draw_charts()
-
-    def start(self):
-        """Train with what the controls stand at."""
-        settings = {name: control.value for name, control in self.sliders.items()}
-        place = self.place.value
-        self.controls.begin(lambda checkpoint: self._train(settings, place, checkpoint))
 
     def still(self):
         """Mistakes of the last training, or of a short one in which the body is held still."""
@@ -75,7 +69,9 @@ class FineTuneLab(Lab):
         result = evaluate(self._fit({"freeze": self._n_stages, **QUICK}, train), test)
         return _mistakes(test, result, place, "Trained for a moment on two pictures a class")
 
-    def _train(self, settings, place, checkpoint):
+    def _train(self, checkpoint):
+        """Train with what the controls stand at when it begins."""
+        settings, place = {name: control.value for name, control in self.sliders.items()}, self.place.value
         self.losses, self.accuracies, self.result = [], [], None
 
         def loading(split):

@@ -24,7 +24,7 @@ STYLE = """<style>
 .d2l-lab .d2l-picture { width: 100%; object-fit: contain; }
 .d2l-lab :focus-visible, .d2l-lab .noUi-handle:focus { outline: 3px solid #f28c28; outline-offset: 2px; }
 .d2l-lab .widget-html, .d2l-lab .widget-html-content { height: auto; line-height: 1.4; overflow-wrap: anywhere; }
-.d2l-lab pre { white-space: pre-wrap; font-size: 13px; line-height: 1.4; margin: 0; }
+.d2l-lab pre { white-space: pre-wrap; word-break: normal; overflow-wrap: normal; font-size: 13px; margin: 0; }
 </style>"""
 _drawing = Lock()  # matplotlib draws one figure at a time
 
@@ -46,10 +46,12 @@ class Lab:
         self.status, self.error, self.view = widgets.HTML(), None, None
         self._tasks, self._lock = {}, Lock()
 
-    def show(self, *children):
-        """Build the panel: the children below one another, the status last."""
-        self.view = widgets.VBox([widgets.HTML(STYLE), *children, self.status])
-        self.view.add_class("d2l-lab")
+    def show(self, left, right):
+        """Build the panel: two columns of widgets, below one another where the page is narrow, and the status last."""
+        layout = {"flex": "1 1 375px", "min_width": "0", "margin": "0 12px 0 0"}
+        sides = [widgets.VBox(side, layout=layout) for side in (left, right)]
+        both = widgets.Box(sides, layout={"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"})
+        self.view = widgets.VBox([widgets.HTML(STYLE), both, self.status]).add_class("d2l-lab")
 
     def say(self, text, color="inherit"):
         """Show a sentence below the lab."""
@@ -164,12 +166,3 @@ def drawn(figure, **options):
     with _drawing:
         figure.savefig(file, **(options or {"format": "jpeg", "dpi": 100, "pil_kwargs": {"quality": 82}}))
     return file.getvalue()
-
-
-def columns(*contents):
-    """Columns side by side: (width such as "360px", widgets), which go below one another where the page is narrow."""
-    boxes = [
-        widgets.VBox(children, layout={"flex": f"1 1 {width}", "min_width": "0", "margin": "0 12px 0 0"})
-        for width, children in contents
-    ]
-    return widgets.Box(boxes, layout={"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"})

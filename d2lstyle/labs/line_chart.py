@@ -4,9 +4,9 @@ import time
 
 from matplotlib.figure import Figure
 
+from ..plots import COLORS
 from .lab import drawn, picture
 
-COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")  # Okabe and Ito's: colour-blind readers tell them apart
 GREY = "#808080"  # of texts and axes: readable on light and on dark ground
 DECADES = 4  # that a logarithmic axis reaches down from the largest value
 

@@ -16,15 +16,10 @@ MOST_BYTES = 8 * 2**20  # of an uploaded file; Jupyter's own limit for a message
 
 
 class PicturePicker:
-    """A menu of pictures with an upload button beside it.
+    """A menu of pictures with an upload button beside it; the present one is `image` (1, 3, H, W), called `name`.
 
-    Args:
-        lab: the `Lab` it belongs to, which says what is wrong with a file.
-        label: what the picture is for, such as "photo".
-        load: {name: function of (name, size) that gives (1, 3, H, W)}.
-        choice: a name out of `load`, or an image (1, 3, H, W).
-        size: pixels of the longer side.
-        changed: called, in some thread, when another picture is there: `image`, whose name is `name`.
+    `load` is {name: function of (name, size) that gives an image}, and `choice` one of its names, or an image.
+    `changed` is called, in some thread, when another picture is there.
     """
 
     def __init__(self, lab, label, load, choice, *, size, changed):

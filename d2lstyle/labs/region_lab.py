@@ -9,7 +9,7 @@ from .. import plots
 from ..backbones import backbone
 from ..maps.attribution import occlusion, region_weights
 from ..transfer import stylize
-from .lab import WIDE, Lab, columns, jpeg, picture, slider
+from .lab import WIDE, Lab, jpeg, picture, slider
 from .picture_picker import PHOTOS, PicturePicker
 from .run_controls import Progress, RunControls
 
@@ -48,7 +48,7 @@ class RegionLab(Lab):
         self.keep = slider("keep of the map %", 25, 2, 100, 1)
         self.watch(self.look, *self.patch.values())
         self.watch(self._show_region, self.keep)
-        self.controls = RunControls(self, self.make_map, label="Map")
+        self.controls = RunControls(self, self._make_map, label="Map")
         text = "Paint in the region's style"
         self.paint_button = self.button(text, self.paint_region, icon="paint-brush", layout=WIDE)
         self.covered, self.mapped, self.painted = (picture(name) for name in ("covered", "mapped", "painted"))
@@ -58,16 +58,12 @@ class RegionLab(Lab):
         half = {"width": "50%", "margin": "0 8px 0 0"}
         halves = [[self.covered, self.bars], [self.mapped, self.painted]]
         right = widgets.HBox([widgets.VBox(pictures, layout=half) for pictures in halves])
-        self.show(columns(("360px", left), ("400px", [right])))
+        self.show(left, [right])
         self._photo_changed()
 
     def look(self):
         """Score the photo with the patch where it is, in the background."""
         self.run(self._look, lane="look")
-
-    def make_map(self):
-        """Cover the photo place by place, for the class that the network sees in it."""
-        self.controls.begin(self._make_map)
 
     def paint_region(self):
         """Paint the other photo in the style of the region."""
@@ -128,6 +124,7 @@ class RegionLab(Lab):
         self.bars.value = "".join(_bar(name, *scores) for name, scores in self.scores.items())
 
     def _make_map(self, checkpoint):
+        """Cover the photo place by place, for the class that the network sees in it."""
         photo, progress = self.photo.image, Progress(self.controls, checkpoint)
         window = min(photo.shape[2:]) // WINDOWS
         target = self._probabilities(photo).argmax().item()

@@ -12,16 +12,16 @@ BAR_STYLES = {"finished": "success", "failed": "danger", "stopped": "warning", "
 
 
 class RunControls:
-    """Buttons that start, pause and stop the main work of a lab, and how far it is; `start` is to call `begin`.
+    """Buttons that start, pause and stop a lab's main work, and how far it is; `work` and `ended` as in `Lab.run`.
 
     Attributes:
         state: "ready", "running", "paused", "stopped", "finished" or "failed".
     """
 
-    def __init__(self, lab, start, label="Start"):
-        self._lab, self._task = lab, None
+    def __init__(self, lab, work, ended=None, label="Start"):
+        self._lab, self._ended, self._task = lab, ended, None
         options = {"layout": {"width": "30%"}}
-        self.start_button = lab.button(label, start, button_style="primary", icon="play", **options)
+        self.start_button = lab.button(label, lambda: self.begin(work), button_style="primary", icon="play", **options)
         self.pause_button = lab.button("Pause", self.pause, **options)
         self.stop_button = lab.button("Stop", self.stop, icon="stop", **options)
         self.bar, self.text = widgets.FloatProgress(min=0, max=1, layout=WIDE), widgets.HTML()
@@ -33,13 +33,13 @@ class RunControls:
     def busy(self):
         return self.state in ("running", "paused")
 
-    def begin(self, work, ended=None):
-        """Run `work` as `Lab.run` does, with the buttons to pause and stop it."""
+    def begin(self, work):
+        """Begin this or other work, as Start does."""
 
         def end(error):
             self._enter("finished" if error is None else "stopped" if isinstance(error, Stopped) else "failed")
-            if ended is not None:
-                ended(error)
+            if self._ended is not None:
+                self._ended(error)
 
         self._lab.say("")
         self._enter("running")

@@ -1,8 +1,8 @@
 """A lab on style transfer: the optimisation under one's hands."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from threading import Event
 
@@ -15,12 +15,13 @@ from ..backbones import backbone
 from ..fast.network import fast_stylize
 from ..images import resize, write_image
 from ..transfer import coarse_to_fine, stylize
-from .lab import BESIDE, FILLING, LABELS, WIDE, Lab, columns, jpeg, picture, slider
+from .lab import BESIDE, FILLING, LABELS, WIDE, Lab, jpeg, picture, slider
 from .line_chart import LineChart
 from .picture_picker import PAINTINGS, PHOTOS, PicturePicker
 from .run_controls import Progress, RunControls
 
 TERMS = ("content", "style", "tv", "total")
+LATE = {"continuous_update": False}  # a slider counts when it is let go
 
 
 class StyleLab(Lab):
@@ -48,7 +49,8 @@ class StyleLab(Lab):
         if not 1 <= len(paintings) <= 3:
             raise ValueError(f"expected one to three paintings, got {len(paintings)}")
         self.net, self.steps = backbone("auto") if net is None else net, steps
-        self.image, self.history, self._changes, self._stages, self._photo = None, [], [], [], None
+        self.image, self.history, self._changes, self._photo = None, [], [], None
+        self._left = []  # (height, width) of each step that is left
         self._stale = Event()  # set when a control has moved
         picker = {"size": size, "changed": self._picture_changed}
         self.photo = PicturePicker(self, "photo", PHOTOS, photo, **picker)
@@ -56,10 +58,11 @@ class StyleLab(Lab):
             PicturePicker(self, f"painting {number}", PAINTINGS, painting, **picker)
             for number, painting in enumerate(paintings, start=1)
         ]
-        self.sliders, self.shares = _sliders(self.net.style_weight), _shares(len(paintings))
+        self.sliders, numbers = _sliders(self.net.style_weight), range(1, len(paintings) + 1)
+        self.shares = [slider(f"share of {number}", 0.5, 0, 1, 0.05, **LATE) for number in numbers if len(numbers) > 1]
         self.watch(self._changed, *self.sliders.values(), *self.shares)
         self._used = self.settings()
-        self.controls = RunControls(self, self.start)
+        self.controls = RunControls(self, self._paint_anew, self._finished)
         self.save_to = widgets.Text(save_to, description="file", style=LABELS, layout=FILLING)
         self.save_button = self.button("Save", self.save, icon="download", disabled=True, layout=BESIDE)
         self.picture, self.originals = picture("painted"), picture("originals")
@@ -69,14 +72,9 @@ class StyleLab(Lab):
         saving = widgets.HBox([self.save_to, self.save_button], layout=WIDE)
         pickers = [self.photo.view, *(picker.view for picker in self.paintings)]
         left = [*pickers, *self.shares, *self.sliders.values(), saving, self.controls.view]
-        self.show(columns(("380px", left), ("370px", [self.picture, self.originals, self.chart.view])))
+        self.show(left, [self.picture, self.originals, self.chart.view])
         self._show_pictures()
         self._draw_chart()
-
-    def start(self):
-        """Paint from the photo on."""
-        self._used = self.settings()
-        self.controls.begin(self._paint_anew, self._finished)
 
     def save(self):
         """Write the present picture as a file."""
@@ -119,9 +117,10 @@ class StyleLab(Lab):
         self._used = self.settings()  # raises here, where the run is not ended by it
         self._stale.set()
         if self.controls.state == "finished":
-            self.controls.begin(self._paint, self._finished)
+            self.controls.begin(self._paint)
 
     def _paint_anew(self, checkpoint):
+        self._used = self.settings()
         self.history, self._changes = [], []
         self._stale.clear()
         self._from_the_photo()
@@ -129,29 +128,29 @@ class StyleLab(Lab):
 
     def _from_the_photo(self):
         self._photo, self.image = self.photo.image, None
-        self._stages = [[*stage] for stage in coarse_to_fine(self._photo.shape[2:], None, self.steps)]
+        stages = coarse_to_fine(self._photo.shape[2:], None, self.steps)
+        self._left = [canvas for canvas, count in stages for _ in range(count)]
 
     def _paint(self, checkpoint):
-        """Optimise through the stages that are left; when a control has moved, begin again from the present picture."""
-        progress = Progress(self.controls, checkpoint, self._pixels())
+        """Do the steps that are left; when a control has moved, begin again from the present picture."""
+        progress = Progress(self.controls, checkpoint, _pixels(step.size for step in self.history))
 
         def step_done(step):
-            self._record(step)
+            self.history.append(replace(step, image=None))
+            self.image = step.image
+            self._left.pop(0)
             if self._report(progress):
                 self.picture.value = jpeg(step.image)
             if self._stale.is_set():
                 raise KeyboardInterrupt  # `stylize` ends with what it has
 
-        while self._stages or self._stale.is_set():
+        while self._left or self._stale.is_set():
             if self._stale.is_set():
                 self._take_up()
-            start = "content" if self.image is None else self.image
-            stages = {
-                "sizes": [max(canvas) for canvas, _ in self._stages],
-                "steps": [count for _, count in self._stages],
-            }
-            styles = [picker.image for picker in self.paintings]
-            result = stylize(self._photo, styles, **self._used, **stages, init=start, callback=step_done)
+            stages, styles = Counter(self._left), [picker.image for picker in self.paintings]
+            options = {"sizes": [max(canvas) for canvas in stages], "steps": list(stages.values())}
+            options |= {"init": "content" if self.image is None else self.image, "callback": step_done}
+            result = stylize(self._photo, styles, **self._used, **options)
             if not result.interrupted:
                 self.image = result.image  # the best, which need not be the last
             checkpoint()
@@ -162,28 +161,15 @@ class StyleLab(Lab):
         self._changes.append(len(self.history))
         if self._photo is not self.photo.image:
             self._from_the_photo()
-        if not self._stages:
-            self._stages = [[tuple(self._photo.shape[2:]), 0]]
-        self._stages[-1][1] = max(self._stages[-1][1], self.steps // 3)
-
-    def _record(self, step):
-        self.history.append(replace(step, image=None))
-        self.image = step.image
-        self._stages[0][1] -= 1
-        if not self._stages[0][1]:
-            self._stages.pop(0)
+        canvas = tuple(self._photo.shape[2:])
+        self._left += [canvas] * (self.steps // 3 - self._left.count(canvas))
 
     def _report(self, progress):
         """Show how far it is, in pixels painted, and the losses; returns whether it was time to."""
-        (height, width), done = self.history[-1].size, len(self.history)
-        left = sum(count for _, count in self._stages)
-        pixels_left = sum(prod(canvas) * count for canvas, count in self._stages)
         self._draw_chart(throttled=True)
-        text = f"step {done} of {done + left}, {width} x {height} px"
-        return progress(self._pixels(), self._pixels() + pixels_left, text)
-
-    def _pixels(self):
-        return sum(prod(step.size) for step in self.history)
+        done, (height, width) = len(self.history), self.history[-1].size
+        painted, left = _pixels(step.size for step in self.history), _pixels(self._left)
+        return progress(painted, painted + left, f"step {done} of {done + len(self._left)}, {width} x {height} px")
 
     def _draw_chart(self, throttled=False):
         curves = [[(at, step.losses[term]) for at, step in enumerate(self.history, start=1)] for term in TERMS]
@@ -192,7 +178,7 @@ class StyleLab(Lab):
 
     def _finished(self, error):
         if error is None and self._stale.is_set():  # something moved after the last look at it
-            self.controls.begin(self._paint, self._finished)
+            self.controls.begin(self._paint)
         elif self.image is not None:
             self.picture.value = jpeg(self.image, quality=95)
             self.save_button.disabled = False
@@ -201,19 +187,15 @@ class StyleLab(Lab):
 
 def _sliders(style_weight):
     """{argument of `stylize`: control}."""
-    late = {"continuous_update": False}
+    beside = {"indent": False, "layout": {"width": "98%", "margin": "0 0 0 160px"}}
     return {
-        "content_weight": slider("content, alpha", 1, 0.01, 100, "log", **late),
-        "style_weight": slider("style, beta", style_weight, 0.1, 1000, "log", **late),
-        "tv_weight": slider("smoothness, tv", 2, 0, 20, 0.5, **late),
-        "style_scale": slider("size of strokes", 1, 0.25, 1.5, 0.05, **late),
-        "preserve_color": widgets.Checkbox(
-            description="keep the photo's colours", indent=False, layout={"width": "98%", "margin": "0 0 0 160px"}
-        ),
+        "content_weight": slider("content, alpha", 1, 0.01, 100, "log", **LATE),
+        "style_weight": slider("style, beta", style_weight, 0.1, 1000, "log", **LATE),
+        "tv_weight": slider("smoothness, tv", 2, 0, 20, 0.5, **LATE),
+        "style_scale": slider("size of strokes", 1, 0.25, 1.5, 0.05, **LATE),
+        "preserve_color": widgets.Checkbox(description="keep the photo's colours", **beside),
     }
 
 
-def _shares(n_paintings):
-    """A slider for the share of each painting, where there are several."""
-    numbers = range(1, n_paintings + 1) if n_paintings > 1 else ()
-    return [slider(f"share of {number}", 0.5, 0, 1, 0.05, continuous_update=False) for number in numbers]
+def _pixels(sizes):
+    return sum(height * width for height, width in sizes)

@@ -235,7 +235,7 @@ def test_an_exception_in_the_background_becomes_a_sentence(error, sentence):
         raise error
 
     shown = Lab()
-    shown.controls = RunControls(shown, lambda: shown.controls.begin(work))
+    shown.controls = RunControls(shown, work)
     shown.controls.start_button.click()
     assert shown.wait(10) and sentence in said(shown)
     assert shown.error is error and shown.controls.state == "failed" and not shown.controls.start_button.disabled
@@ -249,8 +249,7 @@ def test_an_exception_at_the_end_becomes_a_sentence():
 
 def test_an_exception_of_a_button_becomes_a_sentence():
     shown = Lab()
-    shown.controls = RunControls(shown, lambda: [][0])
-    shown.controls.start_button.click()
+    shown.button("Fail", lambda: [][0]).click()
     assert "IndexError: list index out of range" in said(shown)
 
 
