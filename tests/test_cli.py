@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from d2lstyle import backbone, cli, progress, read_image, sample, stylize, styli
 from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
-FAST = ["--backbone", "efficientnet_lite0", "--device", "cpu", "--size", "48", "--steps", "2"]
+FAST = "--backbone efficientnet_lite0 --device cpu --size 48 --steps 2"
+PAINT = f"stylize cat.png night.jpg -o out.png {FAST}"
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def command(folder, monkeypatch, capsys):
     """Run the command with these arguments; (exit status, standard output, standard error)."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["d2lstyle", *arguments])
+        monkeypatch.setattr(sys, "argv", ["d2lstyle", *" ".join(arguments).split()])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         printed = capsys.readouterr()
@@ -38,7 +40,7 @@ def command(folder, monkeypatch, capsys):
 
 
 def test_two_files_give_a_picture(command, folder):
-    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    status, out, err = command(PAINT)
     assert status == 0, err
     assert out.startswith("out.png: 48 x 32 pixels in ") and out.endswith(" s with efficientnet_lite0\n")
     assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg", "out.png"]
@@ -48,52 +50,18 @@ def test_two_files_give_a_picture(command, folder):
 
 
 def test_the_picture_is_that_of_the_function(command, net):
-    status, _, err = command(
-        "stylize",
-        "cat.png",
-        "night.jpg",
-        "--output",
-        "out.png",
-        *FAST,
-        "--style-weight",
-        "40",
-        "--content-weight",
-        "2",
-        "--tv-weight",
-        "3",
-        "--style-scale",
-        "1.5",
-        "--optimizer",
-        "adam",
-        "--init",
-        "noise",
-        "--seed",
-        "3",
-        "--precision",
-        "fp32",
-        "--preserve-color",
-    )
+    options = {"style_weight": 40, "content_weight": 2, "tv_weight": 3, "style_scale": 1.5, "optimizer": "adam"}
+    options |= {"init": "noise", "seed": 3, "precision": "fp32"}
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items()]
+    status, _, err = command(PAINT, *words, "--preserve-color")
     assert status == 0, err
-    expected = stylize(
-        read_image("cat.png"),
-        read_image("night.jpg"),
-        net=net,
-        steps=2,
-        style_weight=40,
-        content_weight=2,
-        tv_weight=3,
-        style_scale=1.5,
-        optimizer="adam",
-        init="noise",
-        seed=3,
-        precision="fp32",
-        preserve_color=True,
-    ).image
+    images = read_image("cat.png"), read_image("night.jpg")
+    expected = stylize(*images, net=net, steps=2, preserve_color=True, **options).image
     assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-6
 
 
 def test_embedded_pictures_by_name(command):
-    status, _, err = command("stylize", "coffee", "starry", "-o", "out.png", *FAST)
+    status, _, err = command(f"stylize coffee starry -o out.png {FAST}")
     assert status == 0, err
     assert read_image("out.png").shape == resize(sample("coffee"), 48).shape
 
@@ -105,17 +73,17 @@ def test_a_file_goes_before_an_embedded_picture_and_a_folder_does_not(command, f
         os.rename(folder / "coffee.png", folder / "coffee")
     else:
         (folder / "coffee").mkdir()
-    status, out, err = command("stylize", "coffee", "night.jpg", "-o", "out.png", *FAST)
+    status, out, err = command(f"stylize coffee night.jpg -o out.png {FAST}")
     assert status == 0, err
     assert ("48 x 48 pixels" in out) == is_file  # the embedded photo is 600 x 400
 
 
 def test_mix_is_the_proportion_of_each_style(command, mosaic):
-    both = ["stylize", "cat.png", "night.jpg", "tiles.png", *FAST]
+    both = f"stylize cat.png night.jpg tiles.png {FAST}"
     write_image(mosaic, "tiles.png")
-    assert command(*both, "-o", "first.png", "--mix", "1", "--mix", "0")[0] == 0
-    assert command(*both, "-o", "equal.png")[0] == 0
-    assert command("stylize", "cat.png", "night.jpg", *FAST, "-o", "alone.png")[0] == 0
+    assert command(both, "-o first.png --mix 1 --mix 0")[0] == 0
+    assert command(both, "-o equal.png")[0] == 0
+    assert command(PAINT, "-o alone.png")[0] == 0
     assert torch.equal(read_image("first.png"), read_image("alone.png"))
     assert not torch.equal(read_image("equal.png"), read_image("alone.png"))
 
@@ -125,8 +93,8 @@ def test_masks_and_features_are_those_of_the_function(command, net, mosaic):
     left = torch.zeros(1, 3, 48, 48)
     left[..., :24] = 1
     write_image(left, "left.png")
-    masks = ["--style-mask", "left.png", "--style-mask", "left.png", "--mix-features"]
-    status, _, err = command("stylize", "cat.png", "night.jpg", "tiles.png", "-o", "out.png", *FAST, *masks)
+    masks = "--style-mask left.png --style-mask left.png --mix-features"
+    status, _, err = command(f"stylize cat.png night.jpg tiles.png -o out.png {FAST} {masks}")
     assert status == 0, err
     styles = [read_image("night.jpg"), read_image("tiles.png")]
     options = {"style_masks": [left[:, :1]] * 2, "mix": "features"}
@@ -139,18 +107,7 @@ def test_masks_and_features_are_those_of_the_function(command, net, mosaic):
 
 def test_the_backbone_may_have_weights_of_its_own(command, folder):
     torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
-    status, out, err = command(
-        "stylize",
-        "cat.png",
-        "night.jpg",
-        "-o",
-        "out.png",
-        *FAST,
-        "--backbone",
-        "squeezenet1_1",
-        "--weights",
-        "mine.pth",
-    )
+    status, out, err = command(PAINT, "--backbone squeezenet1_1 --weights mine.pth")
     assert status == 0 and "with squeezenet1_1" in out, err
 
 
@@ -163,7 +120,7 @@ def test_ctrl_c_keeps_the_picture_so_far(command, folder, monkeypatch):
         return callback
 
     monkeypatch.setattr(progress, "progress_bar", interrupting)
-    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST, "--steps", "9")
+    status, out, err = command(PAINT, "--steps 9")
     assert status == 0 and "stopped after 2 of 9 steps" in out, err
     assert read_image("out.png").shape == (1, 3, 32, 48)
 
@@ -173,7 +130,7 @@ def test_ctrl_c_before_there_is_a_picture(command, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("d2lstyle.backbones.backbone", interrupt)
-    status, out, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    status, out, err = command(PAINT)
     assert status == 130 and err.strip().splitlines()[-1] == "d2lstyle: stopped, nothing written"
     assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg"]
 
@@ -183,7 +140,7 @@ def test_an_error_of_our_own_is_not_hidden(folder, monkeypatch):
         raise RuntimeError("an assumption did not hold")
 
     monkeypatch.setattr("d2lstyle.transfer.stylize", broken)
-    monkeypatch.setattr(sys, "argv", ["d2lstyle", "stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST])
+    monkeypatch.setattr(sys, "argv", ["d2lstyle", *PAINT.split()])
     with pytest.raises(RuntimeError, match="an assumption"):
         cli.main()
 
@@ -194,24 +151,14 @@ def test_too_little_memory_is_one_sentence(command, monkeypatch, error):
         raise error
 
     monkeypatch.setattr("d2lstyle.transfer.stylize", exhausted)
-    status, _, err = command("stylize", "cat.png", "night.jpg", "-o", "out.png", *FAST)
+    status, _, err = command(PAINT)
     assert status == 2 and err == "d2lstyle: there is not enough memory: try a smaller --size\n"
 
 
 # a folder
 
-SMALL = [
-    "--backbone",
-    "efficientnet_lite0",
-    "--device",
-    "cpu",
-    "--steps",
-    "2",
-    "--workers",
-    "1",
-    "--styles",
-    "night.jpg",
-]
+SMALL = "--backbone efficientnet_lite0 --device cpu --steps 2 --workers 1 --styles night.jpg"
+FOLDER = f"stylize-folder photos painted {SMALL}"
 
 
 @pytest.fixture
@@ -230,52 +177,27 @@ def painted(folder):
 
 
 def test_a_folder_gives_a_folder(command, photos, folder, net):
-    options = [
-        "--per-image",
-        "2",
-        "--alpha",
-        "0.4",
-        "0.6",
-        "--seed",
-        "3",
-        "--mixture",
-        "0",
-        "--size",
-        "60",
-        "--styles",
-        "cat.png",
-    ]
-    status, out, err = command("stylize-folder", "photos", "painted", *SMALL, *options)
+    options = "--per-image 2 --alpha 0.4 0.6 --seed 3 --mixture 0 --size 60 --styles cat.png"
+    status, out, err = command(FOLDER, options)
     assert status == 0, err
     assert re.fullmatch(r"painted: 20 pictures painted, 0 found done, in \d+ s\n", out) and "painting" in err  # the bar
-    stylize_folder(
-        "photos",
-        "expected",
-        ["night.jpg", "cat.png"],
-        per_image=2,
-        alpha=(0.4, 0.6),
-        mixture=0,
-        size=60,
-        seed=3,
-        steps=2,
-        workers=1,
-        net=net,
-    )
+    options = {"per_image": 2, "alpha": (0.4, 0.6), "mixture": 0, "size": 60, "seed": 3, "steps": 2, "workers": 1}
+    stylize_folder("photos", "expected", ["night.jpg", "cat.png"], net=net, **options)
     assert painted(folder / "painted") == painted(folder / "expected")
     assert {row["alpha"] <= 0.6 for row in read_manifest("painted")} == {True}
 
 
 def test_the_same_command_again_finds_all_done(command, photos):
-    assert command("stylize-folder", "photos", "painted", *SMALL)[0] == 0
-    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL)
+    assert command(FOLDER)[0] == 0
+    status, out, _ = command(FOLDER)
     assert status == 0 and out.startswith("painted: 0 pictures painted, 10 found done, ")
-    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL, "--no-resume")
+    status, out, _ = command(FOLDER, "--no-resume")
     assert status == 0 and out.startswith("painted: 10 pictures painted, 0 found done, ")
 
 
 def test_a_broken_photo_is_named_and_the_status_says_so(command, photos, folder):
     (photos / "cat" / "broken.jpg").write_text("no image")
-    status, out, err = command("stylize-folder", "photos", "painted", *SMALL)
+    status, out, err = command(FOLDER)
     assert status == 1 and out.startswith("painted: 10 pictures painted, ") and len(painted(folder / "painted")) == 10
     *_, named, last = err.strip().splitlines()
     assert named.startswith("cat/broken.jpg: ") and "cannot be read as an image" in named
@@ -284,11 +206,11 @@ def test_a_broken_photo_is_named_and_the_status_says_so(command, photos, folder)
 
 def test_a_dry_run_prints_an_estimate_and_writes_nothing(command, photos, folder):
     before = sorted(folder.rglob("*"))
-    status, out, err = command("stylize-folder", "photos", "painted", *SMALL, "--dry-run", "--per-image", "3")
+    status, out, err = command(FOLDER, "--dry-run --per-image 3")
     assert status == 0 and re.fullmatch(r"30 pictures to paint, 0 done: about \d+ s\n", out), err
     assert sorted(folder.rglob("*")) == before
     (photos / "cat" / "broken.jpg").write_text("no image")
-    status, _, err = command("stylize-folder", "photos", "painted", *SMALL, "--dry-run")
+    status, _, err = command(FOLDER, "--dry-run")
     assert status == 1 and "cat/broken.jpg: " in err
 
 
@@ -302,46 +224,42 @@ def test_ctrl_c_keeps_the_pictures_and_the_same_command_goes_on(command, photos,
 
     with monkeypatch.context() as patch:
         patch.setattr(progress, "count_bar", interrupting)
-        status, _, err = command("stylize-folder", "photos", "painted", *SMALL)
+        status, _, err = command(FOLDER)
     assert status == 130
     assert err.splitlines()[-1] == "d2lstyle: stopped: the pictures made so far are kept, the same command goes on"
     before = painted(folder / "painted")
     assert 9 <= len(before) <= 10
-    status, out, _ = command("stylize-folder", "photos", "painted", *SMALL)
+    status, out, _ = command(FOLDER)
     assert status == 0 and f"{len(before)} found done" in out and len(painted(folder / "painted")) == 10
 
 
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["nowhere", "painted"], "there is no folder nowhere"),
-        (["photos", "photos/painted"], "expected a folder outside photos to write, got photos/painted"),
-        (["photos", "painted", "--styles", "stary"], "unknown style 'stary': did you mean 'starry'"),
-        (["photos", "painted", "--styles", "night.jpg"], "expected each style once, got 'night.jpg' twice"),
-        (
-            ["photos", "painted", "--alpha", "1", "0"],
-            "expected alpha as a number from 0 on, or as (lowest, highest), got (1",
-        ),
-        (["photos", "painted", "--per-image", "0"], "expected per_image as a positive integer, got 0"),
-        (["photos", "painted", "--size", "0"], "expected size in pixels"),
-        (["photos", "painted", "--engine", "spark"], "Invalid value for '--engine': "),
-        (["photos"], "Missing argument 'OUTPUT'"),
-        (["test", "painted"], "test is a test split"),
+        ("nowhere painted", "there is no folder nowhere"),
+        ("photos photos/painted", "expected a folder outside photos to write, got photos/painted"),
+        ("photos painted --styles stary", "unknown style 'stary': did you mean 'starry'"),
+        ("photos painted --styles night.jpg", "expected each style once, got 'night.jpg' twice"),
+        ("photos painted --alpha 1 0", "expected alpha as a number from 0 on, or as (lowest, highest), got (1"),
+        ("photos painted --per-image 0", "expected per_image as a positive integer, got 0"),
+        ("photos painted --size 0", "expected size in pixels"),
+        ("photos painted --engine spark", "Invalid value for '--engine': "),
+        ("photos", "Missing argument 'OUTPUT'"),
+        ("test painted", "test is a test split"),
     ],
 )
 def test_bad_input_for_a_folder_is_one_sentence(command, photos, folder, arguments, sentence):
     shutil.copytree(photos, folder / "test")
     before = sorted(folder.rglob("*"))
-    status, out, err = command("stylize-folder", *arguments, *SMALL)
-    assert (
-        status == 2 and out == "" and err.lower().startswith(f"d2lstyle: {sentence}".lower()) and err.count("\n") == 1
-    )
+    status, out, err = command("stylize-folder", arguments, SMALL)
+    assert status == 2 and out == "" and err.count("\n") == 1
+    assert err.lower().startswith(f"d2lstyle: {sentence}".lower())
     assert sorted(folder.rglob("*")) == before
 
 
 def test_a_test_split_is_painted_by_force(command, photos, folder):
     photos.rename(folder / "test")
-    status, out, err = command("stylize-folder", "test", "painted", *SMALL, "--force")
+    status, out, err = command(f"stylize-folder test painted --force {SMALL}")
     assert status == 0 and "10 pictures painted" in out, err
 
 
@@ -351,12 +269,25 @@ def test_fetch_says_where_the_weights_are(command, monkeypatch):
     assert status == 0 and out == "some/folder/vgg16_hed.pth: use it with --backbone vgg16_hed\n"
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--help"], ["stylize", "--help"], ["stylize-folder", "--help"], ["fetch", "--help"]]
-)
-def test_help(command, arguments):
-    status, out, _ = command(*arguments)
+@pytest.mark.parametrize("name", ["", "stylize", "stylize-folder", "fetch", "experiment"])
+def test_help(command, name):
+    status, out, _ = command(name, "--help")
     assert status == 0 and "Usage" in out
+
+
+def test_the_choices_are_those_of_the_functions(photo, starry, net, tmp_path):
+    """Each choice of an option is accepted where it goes to, and another one is refused with the same list."""
+    choices = {
+        name: get_args(hint.__origin__ if hasattr(hint, "__metadata__") else hint)
+        for function in (cli.stylize, cli.stylize_folder)
+        for name, hint in function.__annotations__.items()
+    }
+    for name in ("optimizer", "init", "precision"):
+        with pytest.raises(ValueError, match=f"There are {', '.join(choices[name])}$"):
+            stylize(photo, starry, net=net, steps=1, **{name: "none of them"})
+    for name in ("method", "engine"):
+        with pytest.raises(ValueError, match=f"There are {', '.join(choices[name])}$"):
+            stylize_folder(tmp_path, tmp_path / "out", ["starry"], net=net, **{name: "none of them"})
 
 
 def test_progress_bar_counts_to_the_end(net, photo, starry, capsys):

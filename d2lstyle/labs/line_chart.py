@@ -18,12 +18,12 @@ class LineChart:
     matplotlib's, with what is shown.
     """
 
-    def __init__(self, names, xlabel, title, *, logarithmic=False, bounds=None, size=(5, 2.6)):
+    def __init__(self, names, xlabel, title, *, logarithmic=False, bounds=None, size=(4.6, 2.5)):
         self.view, self._bounds, self._marks, self._due = picture("chart", "svg+xml"), bounds, [], 0
         self._figure = Figure(size, facecolor="none")
         self._figure.subplots_adjust(left=0.65 / size[0], right=1 - 0.1 / size[0], top=0.8, bottom=0.2)
         self.axes = self._figure.add_subplot(facecolor="none", yscale="log" if logarithmic else "linear")
-        self.axes.set_title(title, color=GREY, fontsize=10, fontweight="bold", y=1.1)
+        self.axes.set_title(title, color=GREY, fontsize=9.5, fontweight="bold", y=1.1)
         self.axes.set_xlabel(xlabel, color=GREY)
         self.axes.tick_params(color=GREY, labelcolor=GREY)
         self.axes.minorticks_off()

@@ -9,12 +9,9 @@ from datetime import datetime
 from threading import Event
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 import torch
-from nbconvert import HTMLExporter
-from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 
 import d2lstyle as ds
@@ -35,7 +32,6 @@ from d2lstyle.labs.lab import Lab
 from d2lstyle.labs.picture_picker import MOST_BYTES
 from d2lstyle.labs.run_controls import Progress, RunControls
 from d2lstyle.training import Evaluation
-from tools.site import course
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ENDLESS = 100_000  # steps
@@ -56,6 +52,32 @@ def said(shown):
     return html.unescape(re.sub("<[^>]+>", "", shown.status.value))
 
 
+def started(shown, steps=2):
+    """The lab, once its run has done more than so many steps."""
+    shown.controls.start_button.click()
+    until(lambda: len(shown.history) > steps)
+    return shown
+
+
+def finished(shown):
+    """The lab, once the run that Start began is over."""
+    shown.controls.start_button.click()
+    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    return shown
+
+
+def recorded(monkeypatch, module):
+    """The calls of a lab's `stylize` from now on: [(arguments, options)]."""
+    calls, original = [], module.stylize
+
+    def stylize(*arguments, **options):
+        calls.append((arguments, options))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, "stylize", stylize)
+    return calls
+
+
 def seconds_to_stop(shown):
     """Press Stop and wait for the threads; how long that took."""
     began = time.monotonic()
@@ -73,14 +95,8 @@ def png(image):
 
 def upload(picker, name, content, size=None):
     """Hand a file to a picker as the browser does."""
-    file = {
-        "name": name,
-        "type": "image/png",
-        "size": size or len(content),
-        "content": memoryview(content),
-        "last_modified": datetime(2024, 1, 1),
-    }
-    picker.upload.value = (file,)
+    file = {"name": name, "type": "image/png", "size": size or len(content), "last_modified": datetime(2024, 1, 1)}
+    picker.upload.value = ({**file, "content": memoryview(content)},)
 
 
 @pytest.fixture
@@ -88,14 +104,10 @@ def closing():
     """closing(lab) returns the lab; after the test it is closed, and its threads must end."""
     shown = []
 
-    def keep(each):
-        shown.append(each)
-        return each
-
-    yield keep
-    for each in shown:
-        each.close()
-    assert all(each.wait(20) for each in shown)
+    yield lambda new: shown.append(new) or new
+    for old in shown:
+        old.close()
+    assert all(old.wait(20) for old in shown)
 
 
 @pytest.fixture
@@ -103,15 +115,8 @@ def make_style_lab(closing, net, photo, starry, mosaic, tmp_path):
     """make_style_lab(**options): a lab of 32 x 48 pixels."""
 
     def make(**options):
-        options = {
-            "photo": photo,
-            "paintings": (starry, mosaic),
-            "size": 48,
-            "steps": ENDLESS,
-            "save_to": str(tmp_path / "a.png"),
-            **options,
-        }
-        return closing(StyleLab(net=net, **options))
+        small = {"photo": photo, "paintings": (starry, mosaic), "size": 48, "steps": ENDLESS}
+        return closing(StyleLab(net=net, save_to=str(tmp_path / "a.png"), **{**small, **options}))
 
     return make
 
@@ -225,8 +230,6 @@ def test_of_many_works_in_a_row_only_the_last_is_done():
     [
         (ValueError("expected <b>, got 3"), "expected <b>, got 3"),
         (RuntimeError("out of memory"), "RuntimeError: out of memory"),
-        (KeyError("relu9"), "KeyError: 'relu9'"),
-        (OSError(28, "No space left"), "No space left"),
         (MemoryError(), "MemoryError: "),
     ],
 )
@@ -241,14 +244,10 @@ def test_an_exception_in_the_background_becomes_a_sentence(error, sentence):
     assert shown.error is error and shown.controls.state == "failed" and not shown.controls.start_button.disabled
 
 
-def test_an_exception_at_the_end_becomes_a_sentence():
+def test_an_exception_at_the_end_or_of_a_button_becomes_a_sentence():
     shown = Lab()
     shown.run(lambda checkpoint: None, ended=lambda error: 1 / 0)
     assert shown.wait(10) and "division by zero" in said(shown)
-
-
-def test_an_exception_of_a_button_becomes_a_sentence():
-    shown = Lab()
     shown.button("Fail", lambda: [][0]).click()
     assert "IndexError: list index out of range" in said(shown)
 
@@ -267,27 +266,18 @@ def test_progress_is_shown_five_times_a_second_and_leaves_pauses_out(monkeypatch
     assert shown == [(0.55, "step 11, 18 s left"), (0.6, "step 12, 16 s left"), (1, "step 20, done")]
 
 
-def test_closing_a_lab_ends_its_thread(make_style_lab):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: shown.history)
-    shown.close()
-    assert shown.wait(10)
-
-
 def test_a_cell_that_is_run_again_stops_its_old_lab(make_style_lab, monkeypatch):
     shell = SimpleNamespace(parent_header={"metadata": {"cellId": "one"}})
     monkeypatch.setattr(lab, "get_ipython", lambda: shell)
     old, elsewhere = make_style_lab(), make_style_lab()
-    old._replace_in_cell()
-    old._replace_in_cell()  # shown twice: it stays
+    old._repr_mimebundle_()
+    old._repr_mimebundle_()  # shown twice: it stays
     shell.parent_header["metadata"]["cellId"] = "two"
-    elsewhere._replace_in_cell()
-    for each in (old, elsewhere):
-        each.controls.start_button.click()
-        until(lambda: each.history)
+    elsewhere._repr_mimebundle_()
+    for running in (old, elsewhere):
+        started(running)
     shell.parent_header["metadata"]["cellId"] = "one"
-    make_style_lab()._replace_in_cell()
+    make_style_lab()._repr_mimebundle_()
     assert old.wait(10)
     count = len(elsewhere.history)
     until(lambda: len(elsewhere.history) > count)
@@ -299,13 +289,7 @@ def test_a_cell_that_is_run_again_stops_its_old_lab(make_style_lab, monkeypatch)
 @pytest.mark.parametrize(
     "name, content, size, sentence",
     [
-        (
-            "cat.jpg",
-            b"no picture",
-            None,
-            "cat.jpg is not an image that can be read (empty, another kind of file, or damaged)",
-        ),
-        ("<i>.png", b"", None, "<i>.png is not an image that can be read"),
+        ("<i>.png", b"no picture", None, "<i>.png is not an image that can be read (empty, another kind of file, "),
         ("cut.png", png(torch.rand(1, 3, 40, 40))[:500], None, "cut.png is damaged or cut short"),
         ("big.png", b"abc", MOST_BYTES + 1, "big.png has 8.0 MiB: expected a picture of at most 8 MiB"),
     ],
@@ -325,10 +309,8 @@ def test_an_uploaded_picture_is_taken_and_can_be_chosen_again(make_lab, mosaic):
     shown.wait()
     upload(shown.photo, "mine.png", png(mosaic))
     assert shown.wait() and said(shown) == ""
-    assert shown.photo.menu.value == shown.photo.name == "mine.png" and shown.photo.menu.options[:2] == (
-        "given",
-        "mine.png",
-    )
+    assert shown.photo.menu.value == shown.photo.name == "mine.png"
+    assert shown.photo.menu.options[:2] == ("given", "mine.png")
     mine = shown.photo.image
     assert mine.shape == (1, 3, 320, 320)
     shown.photo.menu.value = "coffee"
@@ -348,19 +330,8 @@ def test_unknown_names_are_refused():
 def test_each_slider_of_the_augmentation_lab_changes_the_picture(make_lab):
     shown = make_lab("augmentation")
     shown.wait()
-    moves = {
-        "size": 48,
-        "area": (0.5, 0.6),
-        "ratio": (0.5, 0.6),
-        "flip": 1,
-        "brightness": 1,
-        "contrast": 1,
-        "saturation": 1,
-        "hue": 0.5,
-        "temperature": (2000, 2500),
-        "glare": 1,
-        "p": 1,
-    }
+    moves = {"size": 48, "area": (0.5, 0.6), "ratio": (0.5, 0.6), "hue": 0.5, "temperature": (2000, 2500)}
+    moves |= dict.fromkeys(("flip", "brightness", "contrast", "saturation", "glare", "p"), 1)
     assert set(moves) == set(shown.sliders)
     for name, value in moves.items():
         before, shown_before = shown.image, shown.picture.value
@@ -390,8 +361,8 @@ def test_buttons_of_the_augmentation_lab(make_lab):
     assert not torch.equal(first, shown.image) and shown.seed == 1
     shown.buttons["No change"].click()
     shown.wait()
-    draws = shown._draws()
-    assert torch.allclose(draws, draws[:1].expand_as(draws), atol=1e-3)
+    first_draw, *others = (shown.image[..., 4:36, left : left + 32] for left in (4, 40, 76, 112))
+    assert all(torch.allclose(first_draw, draw, atol=1e-3) for draw in others)
     shown.buttons["As at first"].click()
     shown.seed = 0
     shown.redraw()
@@ -404,9 +375,8 @@ def test_buttons_of_the_augmentation_lab(make_lab):
 def total_fits(step, lab_at):
     """Whether a step's total is that of eq. 5 with these weights."""
     terms = {"content": lab_at["content_weight"], "style": lab_at["style_weight"], "tv": lab_at["tv_weight"]}
-    return step.losses["total"] == pytest.approx(
-        sum(weight * step.losses[name] for name, weight in terms.items()), rel=1e-4
-    )
+    total = sum(weight * step.losses[name] for name, weight in terms.items())
+    return step.losses["total"] == pytest.approx(total, rel=1e-4)
 
 
 def test_the_style_lab_paints_to_the_end(make_style_lab):
@@ -421,15 +391,9 @@ def test_the_style_lab_paints_to_the_end(make_style_lab):
     assert shown.controls.bar.value == 1 and shown.controls.text.value == "step 6 of 6, 48 x 32 px, done"
     content, *_ = shown.chart.axes.lines
     assert list(content.get_ydata()) == [step.losses["content"] for step in shown.history]
-    expected = ds.stylize(
-        shown.photo.image,
-        [each.image for each in shown.paintings],
-        style_weights=[0.5, 0.5],
-        tv_weight=2,
-        steps=6,
-        net=shown.net,
-    ).image
-    assert torch.allclose(shown.image, expected, atol=1e-3)
+    styles, options = [picker.image for picker in shown.paintings], {"tv_weight": 2, "steps": 6, "net": shown.net}
+    expected = ds.stylize(shown.photo.image, styles, style_weights=[0.5, 0.5], **options)
+    assert torch.allclose(shown.image, expected.image, atol=1e-3)
 
 
 def marks(shown):
@@ -438,55 +402,31 @@ def marks(shown):
 
 
 def test_the_chart_of_the_style_lab_marks_where_the_picture_grew(make_style_lab):
-    shown = make_style_lab(size=256, steps=5)
-    shown.controls.start_button.click()
-    assert shown.wait()
+    shown = finished(make_style_lab(size=256, steps=5))
     assert len({step.size for step in shown.history}) == 2 and marks(shown) == 1
 
 
-def test_the_style_lab_stops_within_a_second(make_style_lab):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
-    assert seconds_to_stop(shown) < 1
-    assert shown.controls.state == "stopped" and shown.image is not None and not shown.controls.start_button.disabled
-
-
-def test_a_paused_style_lab_does_no_step_and_goes_on(make_style_lab):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
+def test_a_paused_style_lab_does_no_step_goes_on_and_stops_within_a_second(make_style_lab):
+    shown = started(make_style_lab())
     shown.controls.pause_button.click()
     assert shown.controls.pause_button.description == "Resume"
-    task = shown.controls._task
-    until(lambda: waits(task))
+    time.sleep(0.5)  # the step under way ends
     count = len(shown.history)
-    task.join(0.5)
-    assert task.is_alive() and len(shown.history) == count
+    time.sleep(0.5)
+    assert len(shown.history) == count
     shown.controls.pause_button.click()
     until(lambda: len(shown.history) > count + 2)
     assert shown.controls.pause_button.description == "Pause"
-
-
-def waits(task):
-    """Whether a paused thread has come to its checkpoint."""
-    return any(task._going._cond._waiters)
-
-
-def test_stop_ends_a_paused_style_lab(make_style_lab):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: shown.history)
     shown.controls.pause_button.click()
     assert seconds_to_stop(shown) < 1
+    assert shown.controls.state == "stopped" and shown.image is not None and not shown.controls.start_button.disabled
 
 
 @pytest.mark.parametrize("name, value", [("content_weight", 20), ("style_weight", 200), ("tv_weight", 15)])
 def test_a_moved_weight_is_that_of_the_next_steps(make_style_lab, name, value):
     shown = make_style_lab()
     at_first = shown.settings()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
+    started(shown)
     shown.sliders[name].value = value
     until(lambda: total_fits(shown.history[-1], shown.settings()))
     assert total_fits(shown.history[0], at_first) and not total_fits(shown.history[-1], at_first)
@@ -494,27 +434,17 @@ def test_a_moved_weight_is_that_of_the_next_steps(make_style_lab, name, value):
 
 
 def test_a_moved_control_goes_on_from_the_present_picture(make_style_lab, monkeypatch):
-    calls, original = [], style_lab.stylize
-    monkeypatch.setattr(
-        style_lab, "stylize", lambda *args, **options: (calls.append(options), original(*args, **options))[1]
-    )
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
+    calls = recorded(monkeypatch, style_lab)
+    shown = started(make_style_lab())
+    moves = {"style_scale": 0.5, "preserve_color": True}
     shown.shares[0].value, shown.sliders["style_scale"].value, shown.sliders["preserve_color"].value = 0, 0.5, True
-    until(
-        lambda: (
-            calls[-1]["style_weights"] == [0, 0.5] and calls[-1]["style_scale"] == 0.5 and calls[-1]["preserve_color"]
-        )
-    )
-    assert calls[0]["init"] == "content" and isinstance(calls[-1]["init"], torch.Tensor)
-    assert (calls[-1]["init"] - shown.photo.image).abs().mean() > 0.001
+    until(lambda: calls[-1][1]["style_weights"] == [0, 0.5] and moves.items() <= calls[-1][1].items())
+    first, last = calls[0][1]["init"], calls[-1][1]["init"]
+    assert first == "content" and (last - shown.photo.image).abs().mean() > 0.001
 
 
 def test_a_control_moved_after_the_end_goes_on(make_style_lab):
-    shown = make_style_lab(steps=6)
-    shown.controls.start_button.click()
-    shown.wait()
+    shown = finished(make_style_lab(steps=6))
     shown.sliders["style_weight"].value = 200
     until(lambda: shown.controls.state == "finished" and len(shown.history) == 8)
     assert total_fits(shown.history[-1], shown.settings())
@@ -526,8 +456,7 @@ def test_a_control_moved_before_start_or_after_stop_starts_nothing(make_style_la
     shown = make_style_lab()
     shown.sliders["style_weight"].value = 200
     assert shown.controls.state == "ready" and not shown.history
-    shown.controls.start_button.click()
-    until(lambda: shown.history)
+    started(shown)
     seconds_to_stop(shown)
     count = len(shown.history)
     shown.sliders["style_weight"].value = 100
@@ -535,9 +464,7 @@ def test_a_control_moved_before_start_or_after_stop_starts_nothing(make_style_la
 
 
 def test_shares_of_zero_give_a_sentence_and_the_run_goes_on(make_style_lab):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: shown.history)
+    shown = started(make_style_lab())
     for share in shown.shares:
         share.value = 0
     assert "expected a share above zero" in said(shown)
@@ -545,31 +472,17 @@ def test_shares_of_zero_give_a_sentence_and_the_run_goes_on(make_style_lab):
     until(lambda: len(shown.history) > count + 2)
 
 
-def test_another_photo_is_painted_from_itself_on(make_style_lab, mosaic):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
+def test_another_painting_is_taken_up_and_another_photo_is_painted_from_itself_on(make_style_lab, photo, mosaic):
+    shown = started(make_style_lab())
+    upload(shown.paintings[1], "cat.png", png(photo))
+    until(lambda: shown.paintings[1].name == "cat.png" and marks(shown))
     upload(shown.photo, "tall.png", png(mosaic[:, :, :, :36]))
     until(lambda: shown.photo.name == "tall.png" and shown.history[-1].size == tuple(shown.photo.image.shape[2:]))
-    assert shown.image.shape[2] > shown.image.shape[3]
-    assert said(shown) == ""
-
-
-def test_another_painting_is_taken_up(make_style_lab, photo):
-    shown = make_style_lab()
-    shown.controls.start_button.click()
-    until(lambda: len(shown.history) > 2)
-    before = len(shown._changes)
-    upload(shown.paintings[1], "cat.png", png(photo))
-    until(lambda: shown.paintings[1].name == "cat.png" and len(shown._changes) > before)
-    count = len(shown.history)
-    until(lambda: len(shown.history) > count + 2)
+    assert shown.image.shape[2] > shown.image.shape[3] and said(shown) == ""
 
 
 def test_saving_writes_the_picture(make_style_lab, tmp_path):
-    shown = make_style_lab(steps=3)
-    shown.controls.start_button.click()
-    shown.wait()
+    shown = finished(make_style_lab(steps=3))
     shown.save_button.click()
     assert said(shown) == f"saved as {tmp_path / 'a.png'}"
     assert (ds.read_image(tmp_path / "a.png") - shown.image).abs().max() < 0.003
@@ -586,17 +499,6 @@ def test_an_error_while_painting_is_said(make_style_lab):
     assert shown.wait() and "the loss is not finite" in said(shown) and shown.controls.state == "failed"
 
 
-def test_two_labs_do_not_disturb_each_other(make_style_lab):
-    one, two = make_style_lab(), make_style_lab()
-    for each in (one, two):
-        each.controls.start_button.click()
-    until(lambda: one.history and two.history)
-    seconds_to_stop(one)
-    count, stopped = len(two.history), len(one.history)
-    until(lambda: len(two.history) > count + 2)
-    assert len(one.history) == stopped and two.controls.state == "running"
-
-
 @pytest.mark.parametrize("paintings", [(), ("starry",) * 4])
 def test_the_number_of_paintings_is_checked(paintings, net):
     with pytest.raises(ValueError, match="expected one to three paintings"):
@@ -604,9 +506,7 @@ def test_the_number_of_paintings_is_checked(paintings, net):
 
 
 def test_one_painting_has_no_share(make_style_lab, starry):
-    shown = make_style_lab(paintings=[starry], steps=2)
-    shown.controls.start_button.click()
-    assert shown.wait() and shown.controls.state == "finished" and shown.shares == []
+    assert finished(make_style_lab(paintings=[starry], steps=2)).shares == []
 
 
 # ---------------------------------------------------------------- region
@@ -620,23 +520,19 @@ def test_the_scores_are_those_of_the_covered_photo(make_lab, net):
     assert shown.wait()
     covered = shown.photo.image.clone()
     covered[:, :, 16:, :16] = net.mean
-    before, after = (net.logits(each)[0].softmax(0) for each in (shown.photo.image, covered))
+    before, after = (net.logits(image)[0].softmax(0) for image in (shown.photo.image, covered))
     best = before.topk(5)
     assert list(shown.scores) == [net.classes[i] for i in best.indices]
-    for i, found in zip(best.indices, shown.scores.values()):
-        assert found == pytest.approx((before[i].item(), after[i].item()), abs=1e-4)
+    for i, scores in zip(best.indices, shown.scores.values()):
+        assert scores == pytest.approx((before[i].item(), after[i].item()), abs=1e-4)
     assert f"{best.values[0]:.0%} →" in shown.bars.value
 
 
 def test_map_then_region_then_style(make_lab, net, monkeypatch):
-    calls, original = [], region_lab.stylize
-    monkeypatch.setattr(
-        region_lab, "stylize", lambda *args, **options: (calls.append((args, options)), original(*args, **options))[1]
-    )
+    calls = recorded(monkeypatch, region_lab)
     shown = make_lab("region")
     assert shown.paint_button.disabled
-    shown.controls.start_button.click()
-    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    finished(shown)
     target = net.logits(shown.photo.image).argmax().item()
     assert torch.allclose(shown.map, ds.occlusion(net, shown.photo.image, target, window=6, stride=3), atol=1e-4)
     before = shown.mapped.value
@@ -645,12 +541,10 @@ def test_map_then_region_then_style(make_lab, net, monkeypatch):
     shown.paint_button.click()
     assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
     (content, style), options = calls[0]
+    assert content is shown.paint.image and style is shown.photo.image
     assert (
-        content is shown.paint.image
-        and style is shown.photo.image
-        and torch.equal(options["style_masks"], shown.region)
+        torch.equal(options["style_masks"], shown.region) and shown.image.shape == content.shape and shown.painted.value
     )
-    assert shown.image.shape == content.shape and shown.painted.value
 
 
 def test_the_map_stops_within_a_second(make_lab, monkeypatch):
@@ -668,9 +562,7 @@ def test_the_map_stops_within_a_second(make_lab, monkeypatch):
 
 
 def test_another_photo_forgets_the_map(make_lab, starry):
-    shown = make_lab("region")
-    shown.controls.start_button.click()
-    shown.wait()
+    shown = finished(make_lab("region"))
     upload(shown.photo, "starry.png", png(starry))
     until(lambda: shown.photo.name == "starry.png")
     assert shown.wait() and shown.map is None and shown.region is None and shown.paint_button.disabled
@@ -684,8 +576,7 @@ def test_another_photo_forgets_the_map(make_lab, starry):
 def test_the_fine_tune_lab_trains_and_shows_its_mistakes(make_lab):
     shown = make_lab("fine_tune")
     shown.sliders["freeze"].value = 5
-    shown.controls.start_button.click()
-    assert shown.wait() and shown.controls.state == "finished" and said(shown) == ""
+    finished(shown)
     assert [epoch for epoch, _ in shown.accuracies] == [1, 2] and len(shown.losses) == 2
     wrong = int((shown.result.labels != shown.result.predictions).sum())
     titles = [axes.get_title() for axes in shown.still().axes]
@@ -722,16 +613,3 @@ def test_the_worst_mistakes_come_first():
     probabilities = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.4, 0.6]])
     result = Evaluation(torch.tensor([1, 1, 1, 0]), probabilities, 0.0)
     assert fine_tune_lab.worst(result) == [0, 1, 3]
-
-
-# ---------------------------------------------------------------- pages without a kernel
-
-
-def test_a_page_without_a_kernel_shows_the_still_picture(tmp_path):
-    cell = new_code_cell("import d2lstyle as ds\nds.widgets.AugmentationLab(size=32)")
-    nbformat.write(new_notebook(cells=[cell]), tmp_path / "1.ipynb")
-    executed = course.run(tmp_path / "1.ipynb", timeout=120, show=lambda text: None)
-    (output,) = executed.cells[0].outputs
-    assert executed.metadata["course"]["failed"] is None and set(output.data) == {WIDGET, "image/jpeg", "text/plain"}
-    page, _ = HTMLExporter().from_notebook_node(executed)
-    assert f"data:image/jpeg;base64,{output.data['image/jpeg'][:40]}" in page.replace("\n", "")
