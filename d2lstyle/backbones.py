@@ -9,10 +9,9 @@ from torch import nn
 
 from .engine import checks
 from .engine.devices import best_device
-from .engine.networks import RECIPES, automatic_name, built
+from .engine.networks import MIN_SIDE, RECIPES, automatic_name, built
 from .images import resize
 
-MIN_SIDE = 32  # smaller images vanish in the networks' last stages
 TRAINING_SIDE = 224
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from .engine import checks
+from .engine.checks import proportions
 from .images import resize, scaled_size
 from .losses import checked_weights, gram, kept_count, style_layer_loss, top_channels
 
@@ -78,13 +79,6 @@ class StyleMix:
         return G.take_along_dim(kept[:, :, None], 1).take_along_dim(kept[:, None], 2), kept
 
 
-def chosen(features, channels):
-    """The channels that are compared: all, the same of each image, or each image's own."""
-    if channels is None:
-        return features
-    return features[:, channels[0]] if len(channels) == 1 else features.take_along_dim(channels[:, :, None, None], 1)
-
-
 @torch.no_grad()
 def style_distance(net, images, style, *, masks=None, style_layers=None):
     """How far the textures of images are from that of a style: 0 is the same, 1 as far as an empty image.
@@ -108,24 +102,6 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
         for layer in layers
     ]
     return torch.stack(losses).mean(dim=0)
-
-
-def proportions(style_weights, n_styles, batch):
-    """How much of each style, from what a caller gives: (1, styles), or (B, styles) where each content has its own.
-
-    Each row adds up to one; None is equal parts. A ValueError says what else was expected.
-    """
-    try:
-        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
-    if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
-        expected = f"a weight for each of {n_styles} styles, ({n_styles},) or ({batch}, {n_styles})"
-        raise ValueError(f"expected {expected}, got {tuple(weights.shape)}")
-    weights = weights.view(-1, n_styles)
-    if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
-        raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
-    return (weights / weights.sum(1, keepdim=True)).float()
 
 
 def _listed(value):

@@ -1,15 +1,14 @@
 """Training of a classifier for a few epochs, gently, and what it is worth."""
 
-import inspect
 import math
 import time
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch.utils.data import TensorDataset, default_collate
 
 from .engine import checks
+from .engine.batches import augmented, batch_of, checked_scores, dataset_of
 from .engine.devices import best_device, seeded, trains_in_bf16
 from .finetune import param_groups
 
@@ -71,8 +70,8 @@ def fit(
             for epoch in range(1, epochs + 1):
                 seen = []  # (loss, accuracy, images) of each batch
                 for indices in torch.randperm(len(train), generator=generator).tensor_split(batches):
-                    images, labels = _batch(train, indices, device)
-                    images = _augmented(images, augment, generator)
+                    images, labels = batch_of(train, indices, device)
+                    images = augmented(images, augment, generator)
                     seen.append(_step(model, images, labels, optimizer, schedule, bf16))
                     accuracy = log.add_epoch(seen) if len(seen) == batches else None
                     if callback:
@@ -87,7 +86,7 @@ def _step(model, images, labels, optimizer, schedule, bf16):
     """Move the weights against the gradient of a batch's loss; (loss, accuracy, images), as they were before."""
     model.train()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        scores = _checked_scores(model(images), labels).float()
+        scores = checked_scores(model(images), labels).float()
     loss = F.cross_entropy(scores, labels)
     if not loss.isfinite():
         raise FloatingPointError(f"the loss is {loss.item()} at step {schedule.last_epoch + 1}: try a smaller lr")
@@ -117,15 +116,15 @@ def evaluate(model, data, *, batch_size=100):
     Raises:
         ValueError: an empty set, or a label that the head does not know.
     """
-    data = _dataset(data, "to evaluate")
+    data = dataset_of(data, "to evaluate")
     device, modes = next(model.parameters()).device, {module: module.training for module in model.modules()}
     model.eval()
     scores, labels = [], []
     try:
         with torch.inference_mode():
             for indices in torch.arange(len(data)).split(batch_size):
-                images, y = _batch(data, indices, device)
-                scores.append(_checked_scores(model(images), y).float().cpu())
+                images, y = batch_of(data, indices, device)
+                scores.append(checked_scores(model(images), y).float().cpu())
                 labels.append(y.cpu())
     finally:
         for module, mode in modes.items():
@@ -239,39 +238,4 @@ def _checked(train, validation, epochs, lr, batch_size, precision):
     checks.choice("precision", precision, ("auto", "fp32", "bf16"))
     if not 0 < lr < math.inf:
         raise ValueError(f"expected a positive lr, got {lr!r}")
-    return _dataset(train, "in train"), None if validation is None else _dataset(validation, "in validation")
-
-
-def _dataset(data, purpose):
-    """What a caller gives as a torch data set; a ValueError if it is empty."""
-    is_pair = isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], torch.Tensor)
-    data = TensorDataset(*data) if is_pair else data
-    if len(data) == 0:
-        raise ValueError(f"expected at least one image {purpose}, got none")
-    return data
-
-
-def _batch(data, indices, device):
-    if isinstance(data, TensorDataset):
-        images, labels = data[indices]
-    elif hasattr(data, "batch"):
-        images, labels = data.batch(indices)
-    else:
-        images, labels = default_collate([data[int(i)] for i in indices])
-        labels = labels.long()  # they may be booleans, or numpy's small integers
-    return images.to(device, memory_format=torch.channels_last), labels.to(device)
-
-
-def _augmented(images, augment, generator):
-    """torchvision's transforms know no generator."""
-    if augment is None:
-        return images
-    knows = "generator" in inspect.signature(augment).parameters
-    return augment(images, generator=generator) if knows else augment(images)
-
-
-def _checked_scores(scores, labels):
-    if labels.max() >= scores.shape[1] or labels.min() < 0:
-        expected = f"expected labels from 0 to {scores.shape[1] - 1}, the model's classes"
-        raise ValueError(f"{expected}, got {labels.unique().tolist()}")
-    return scores
+    return dataset_of(train, "in train"), None if validation is None else dataset_of(validation, "in validation")

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from .backbones import MIN_SIDE, Backbone, backbone
+from .backbones import Backbone, backbone
 from .engine import checks
 from .engine.devices import runs_in_bf16
 from .engine.gram_error import LazyGram
 from .engine.lbfgs import BatchLBFGS
 from .engine.prepare import prepared
-from .images import resize, scaled_size
+from .engine.stages import coarse_to_fine
+from .images import resize
 from .losses import CONVENTIONS, content_loss, style_loss, total_variation
-from .mixing import StyleMix, chosen
+from .mixing import StyleMix
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
 # Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
@@ -185,7 +186,7 @@ class Objective:
             content_loss(features[layer].to(image.dtype), target, self.convention)
             for layer, target in self.content_targets.items()
         ]
-        grams = {layer: LazyGram(chosen(features[layer], self.channels[layer])) for layer in self.style_layers}
+        grams = {layer: LazyGram(features[layer], self.channels[layer]) for layer in self.style_layers}
         style, *styles = style_loss(grams, self.style_targets, self.n_positions, self.layer_weights, self.convention)
         content, tv = sum(contents) / len(contents), total_variation(image, TV_CONVENTION[self.convention])
         alpha, beta, gamma = self.weights
@@ -292,32 +293,6 @@ def _in_one_pass(content, style, *, method, style_weights, preserve_color, net, 
     styles = StyleMix(style, batch=len(content)).styles
     image = pkgutil.resolve_name(METHODS[method])(content, styles, style_weights=style_weights, net=net, device=device)
     return StyleResult(_colored(image, content if preserve_color else None), [], time.perf_counter() - began)
-
-
-def coarse_to_fine(shape, sizes, steps):
-    """[((height, width), steps), ...] for a content of `shape`, with sizes and steps as in `stylize`.
-
-    The content's own size is reached in doublings from 128 pixels or more; a size that gets no step is left out.
-    """
-    sides = list(sizes) if isinstance(sizes, (list, tuple)) else [max(shape) if sizes is None else sizes]
-    least = max(256, 4 * MIN_SIDE * max(shape) / min(shape))  # half of it keeps 64 pixels in the shorter side
-    while sizes is None and len(sides) < 3 and sides[0] >= least:
-        sides.insert(0, sides[0] // 2)
-    if not sides:
-        raise ValueError("expected sizes in pixels, got an empty list")
-    canvases = [scaled_size(shape, side) for side in sides]
-    for height, width in canvases:
-        if min(height, width) < MIN_SIDE:
-            raise ValueError(f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels at every size, got {height} x {width}")
-    if isinstance(steps, (list, tuple)):
-        if len(steps) != len(sides):
-            raise ValueError(f"expected one number of steps for each of {len(sides)} sizes, got {steps!r}")
-        counts = [checks.whole("steps", count, 1) for count in steps]
-    else:  # 150 over three sizes are 66, 50 and 34: the coarse ones are cheap, and settle what is where
-        shares = range(len(sides) + 1, 1, -1)
-        counts = [checks.whole("steps", steps, 1) * share // sum(shares) for share in shares]
-        counts[-1] = steps - sum(counts[:-1])
-    return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
 
 
 def default_weights(net, convention="relative"):

@@ -121,3 +121,21 @@ def paired(images, name, count, partner):
     """Raise ValueError unless there is one image, or one for each of `count` partners."""
     if len(images) not in (1, count):
         raise ValueError(f"expected one {name}, or one for each of {count} {partner}, got {len(images)}")
+
+
+def proportions(style_weights, n_styles, batch):
+    """How much of each style, from what a caller gives: (1, styles), or (B, styles) where each content has its own.
+
+    Each row adds up to one; None is equal parts. A ValueError says what else was expected.
+    """
+    try:
+        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
+    if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:
+        expected = f"a weight for each of {n_styles} styles, ({n_styles},) or ({batch}, {n_styles})"
+        raise ValueError(f"expected {expected}, got {tuple(weights.shape)}")
+    weights = weights.view(-1, n_styles)
+    if not (weights >= 0).all() or not (weights.sum(1) > 0).all() or not weights.isfinite().all():
+        raise ValueError(f"expected style weights, none negative and not all zero, got {weights.tolist()}")
+    return (weights / weights.sum(1, keepdim=True)).float()

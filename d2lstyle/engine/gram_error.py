@@ -21,11 +21,16 @@ def gram_loss(features, A, convention="gatys"):
 
 
 class LazyGram:
-    """What `gram(features)` would be: it has that shape, and knows its distance from a target."""
+    """What `gram(features)` would be, of all channels or of those in `channels`, (1 or B, k), the same of each image or
+    each image's own: it has that shape, and knows its distance from a target."""
 
-    def __init__(self, features):
+    def __init__(self, features, channels=None):
         if features.ndim != 4:
             raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
+        if channels is not None:
+            one_for_all = len(channels) == 1
+            channels = channels if one_for_all else channels[:, :, None, None]
+            features = features[:, channels[0]] if one_for_all else features.take_along_dim(channels, 1)
         self._rows, self.shape, self.ndim = _rows(features), (*features.shape[:2], features.shape[1]), 3
 
     def square_error(self, A):

@@ -16,6 +16,7 @@ from torchvision import models
 
 from .devices import seeded
 
+MIN_SIDE = 32  # pixels; smaller images vanish in the networks' last stages
 IMAGENET_CLASSES = models.VGG19_Weights.IMAGENET1K_V1.meta["categories"]
 
 
