@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import combinations
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..engine.files import file_digest
+from ..engine.files import equal_files
 from ..images import read_image
 from .splits import near_duplicate_groups, split_sides
 
@@ -32,10 +31,8 @@ def class_folder(folder, split, split_seed=0, callback=None):
     missing = [side for side in ("train", split) if side not in places and side != "validation"]
     if missing:
         others = ", ".join(place.name for place in places.values())
-        raise ValueError(
-            f"{folder} has no folder {missing[0]!r} beside {others}: add it, or put the class folders straight into "
-            f"{folder} to have them split"
-        )
+        advice = f"add it, or put the class folders straight into {folder} to have them split"
+        raise ValueError(f"{folder} has no folder {missing[0]!r} beside {others}: {advice}")
     listings = {side: class_listing(place) for side, place in places.items()}
     for side, listing in listings.items():
         _check_classes(places[side], listing, listings["train"])
@@ -52,8 +49,7 @@ def split_of(name):
 
 def split_folders(folder):
     """{split: its folder}; none where the folders are classes, even if a class is called "train"."""
-    places = {}
-    folders = _folders_in(folder)
+    places, folders = {}, _folders_in(folder)
     for place in folders:
         side = split_of(place.name)
         if side in places:
@@ -74,8 +70,8 @@ def class_listing(folder):
     """{class: its files}, sorted whatever order the file system lists them in."""
     listing = {}
     for place in _folders_in(folder):
-        files = (file for file in place.iterdir() if not file.is_dir() and not _is_note(file))
-        listing[place.name] = sorted(files, key=lambda file: file.name)
+        files = sorted(place.iterdir(), key=lambda file: file.name)
+        listing[place.name] = [file for file in files if not file.is_dir() and not _is_note(file)]
         if not listing[place.name]:
             raise ValueError(f"class {place.name!r} has no images in {folder}: add some, or remove the folder")
     if not listing:
@@ -88,14 +84,11 @@ def _is_note(file):
 
 
 def _check_classes(folder, listing, train):
-    unknown, absent = sorted(listing.keys() - train), sorted(train.keys() - listing)
-    if unknown:
-        raise ValueError(
-            f"class {unknown[0]!r} in {folder} is unknown to train, which has {', '.join(train)}: rename it, or "
-            "remove it"
-        )
-    if absent:
-        raise ValueError(f"class {absent[0]!r} of train has no images in {folder}: add some")
+    known = ", ".join(train)
+    for name in sorted(listing.keys() - train):
+        raise ValueError(f"class {name!r} in {folder} is unknown to train, which has {known}: rename it, or remove it")
+    for name in sorted(train.keys() - listing):
+        raise ValueError(f"class {name!r} of train has no images in {folder}: add some")
 
 
 def flat(listing):
@@ -105,21 +98,9 @@ def flat(listing):
 
 
 def _warn_of_shared_files(listings):
-    """Equal bytes on two sides make a test too easy; which copy should go is for the owner to say."""
-    by_size, by_content = defaultdict(list), defaultdict(dict)
-    for side, listing in listings.items():
-        for file in flat(listing)[1]:
-            if file.is_file():
-                by_size[file.stat().st_size].append((side, file))
-    for rows in by_size.values():
-        if len({side for side, _ in rows}) > 1:  # most files differ in size, and need no reading
-            for side, file in rows:
-                by_content[file_digest(file)].setdefault(side, []).append(file)
+    """Equal files on two sides make a test too easy; which of them should go is for the owner to say."""
     for one, other in combinations(listings, 2):
-        shared = [
-            (file, files[one][0]) for files in by_content.values() if one in files for file in files.get(other, ())
-        ]
-        if shared:
+        if shared := equal_files(flat(listings[other])[1], flat(listings[one])[1]):
             warnings.warn(
                 f"{len(shared)} files of {other} are in {one} too, such as {shared[0][0]} and {shared[0][1]}: "
                 "remove them from one of the two",
@@ -163,8 +144,7 @@ def for_each(function, items, callback):
         except (ValueError, OSError) as error:
             return error
 
-    results = []
-    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))  # a photo takes 0.3 GB while it is decoded, hence few
+    results, pool = [], ThreadPoolExecutor(min(4, os.cpu_count() or 1))  # decoding a photo takes 0.3 GB, hence few
     try:
         for result in pool.map(attempt, range(len(items))):
             results.append(result)

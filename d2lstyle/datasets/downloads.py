@@ -19,14 +19,14 @@ class _Progress:
         self.done = min(done, self.total or done)  # pooch counts the last chunk as a full one
         self.callback(self.done, self.total or None)
 
-    def reset(self):
-        """Nothing to do: pooch calls it once the file is here."""
+    def reset(self):  # pooch calls both once the file is here
+        pass
 
     close = reset
 
 
 def fetch_archive(name, url, file, digest, callback=None):
-    """The archive given by hand, or else downloaded; `digest` is (a kind that hashlib knows, the hexadecimal digits).
+    """The archive given by hand, or else downloaded; `digest` is (a kind that hashlib knows, the digits).
 
     ValueError: what is there is another file; it stays. ConnectionError: it cannot be had; nothing of it stays.
     """

@@ -34,8 +34,7 @@ class ImageDataset(torch.utils.data.Dataset):
 
     def __init__(self, name, split, classes, labels, files, pixels, rows):
         self.name, self.split, self.classes, self.labels, self.files = name, split, classes, labels, files
-        self.size = pixels.size
-        self._pixels, self._rows = pixels, rows  # subsets share the pixels; rows are our images in them
+        self.size, self._pixels, self._rows = pixels.size, pixels, rows  # subsets share pixels; rows are our images
 
     def __len__(self):
         return len(self.files)
@@ -62,8 +61,7 @@ class ImageDataset(torch.utils.data.Dataset):
     def subset(self, indices):
         """The `ImageDataset` of these items, in this order; nothing is read again."""
         indices = self._checked(indices)
-        files = [self.files[i] for i in indices]
-        labels, rows = self.labels[indices], self._rows[indices]
+        labels, rows, files = self.labels[indices], self._rows[indices], [self.files[i] for i in indices]
         return ImageDataset(self.name, self.split, self.classes, labels, files, self._pixels, rows)
 
     def __repr__(self):
@@ -164,10 +162,9 @@ class _Pixels:
 
 
 def _existing_folder(name):
-    folder = Path(name).expanduser() if name and isinstance(name, (str, os.PathLike)) else None
-    if folder is None or not folder.is_dir():
+    if not name or not isinstance(name, (str, os.PathLike)) or not Path(name).expanduser().is_dir():
         raise checks.unknown_name("dataset", str(name), [*NAMES, "or the path of a class folder"])
-    return folder
+    return Path(name).expanduser()
 
 
 def _hotdog(root, callback):
@@ -202,9 +199,7 @@ def draw_per_class(labels, per_class, seed, classes):
     drawn = []
     for label, name in enumerate(classes):
         positions = (labels == label).nonzero()[:, 0]
-        if len(positions) < per_class:
-            raise ValueError(
-                f"expected per_class of at most {len(positions)}, the images of class {name!r}, got {per_class}"
-            )
+        if (count := len(positions)) < per_class:
+            raise ValueError(f"expected per_class of at most {count}, the images of class {name!r}, got {per_class}")
         drawn.append(positions[np.random.default_rng([seed, label]).permutation(len(positions))[:per_class]])
     return torch.cat(drawn).sort().values

@@ -12,12 +12,10 @@ _FOLDS = 7  # validation and test are one of them each: 14 %
 def near_duplicate_groups(thumbs):
     """(N,) numbers of (N, 3, 16, 16) thumbnails: one for near-duplicates, and for what is like one of them.
 
-    Two are near-duplicates if their thumbnails, or one and the mirrored other, correlate by 0.95 and their mean
-    colours are close. The correlation knows no brightness; the constant that joins it outweighs what little a
-    featureless image has, so that of those the colour decides, more strictly the less contrast there is.
-
-    Source: ours. Of 435 crops of the embedded photos four are taken for one another, all of them plain sky.
+    Two are near-duplicates if they, or one and the mirrored other, correlate by 0.95 and their mean colours are close.
+    Of 435 crops of the embedded photos this takes four for one another, all of them plain sky.
     """
+    # The correlation knows no brightness: the colour decides, more strictly the less contrast there is.
     colours, contrast = thumbs.mean((2, 3)), thumbs.flatten(2).std(2).mean(1)
     tolerance = (0.02 + 3 * contrast).clamp(max=0.12)
     upright, mirrored = _directions(thumbs), _directions(thumbs.flip(3))
@@ -33,16 +31,17 @@ def near_duplicate_groups(thumbs):
 
 
 def _directions(thumbs):
+    """Unit vectors; a constant joins each, which outweighs what little structure a featureless image has."""
     centred = (thumbs - thumbs.mean((2, 3), keepdim=True)).flatten(1)
     constant = torch.full((len(thumbs), 1), 0.01 * centred.shape[1] ** 0.5)
     return F.normalize(torch.cat([centred, constant], 1), dim=1)
 
 
 def split_sides(labels, groups, sides, seed, classes):
-    """The side of each image, (N,) names: groups stay whole, and every class is on every side.
+    """The side of each image, (N,) names: groups stay whole, and every class is on every side, else a ValueError.
 
-    The first side has five or six folds of seven, the others one each; a class of fewer groups has a fold for each.
-    A group that spans classes counts as its first image's. ValueError where a class has too few groups.
+    Each side but the first has a fold of seven, or of fewer where a class has fewer groups; a group that spans classes
+    counts as its first image's.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # slow to import, hence not above
 

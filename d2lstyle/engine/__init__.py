@@ -1,5 +1,2 @@
-"""What makes the core fast and safe: checks of arguments, devices, files, networks, their preparation, the optimiser.
-
-A caller's value goes through `checks`, a place to compute through `devices`, a file through `files`: each question has
-one door.
-"""
+"""What makes the core fast and safe. Each question has one door: a caller's value goes through `checks`, a place to
+compute through `devices`, a file through `files`."""

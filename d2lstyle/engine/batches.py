@@ -8,8 +8,8 @@ from torch.utils.data import TensorDataset, default_collate
 
 def dataset_of(data, purpose):
     """What a caller gives as a torch data set; a ValueError if it is empty."""
-    is_pair = isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], torch.Tensor)
-    data = TensorDataset(*data) if is_pair else data
+    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], torch.Tensor):
+        data = TensorDataset(*data)
     if len(data) == 0:
         raise ValueError(f"expected at least one image {purpose}, got none")
     return data

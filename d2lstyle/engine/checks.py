@@ -12,11 +12,7 @@ SLACK = 1e-4  # by which rounding may leave [0, 1]
 
 
 def unknown_name(kind, name, known):
-    """The ValueError to raise: what was asked for, the likeliest names meant, and all that there are.
-
-    >>> unknown_name("backbone", "vgg91", ["vgg16", "vgg19"]).args[0]
-    "unknown backbone 'vgg91': did you mean 'vgg19' or 'vgg16'? There are vgg16, vgg19"
-    """
+    """The ValueError to raise: what was asked for, the likeliest names meant, and all that there are."""
     close = get_close_matches(str(name), known, n=2)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     all_known = ", ".join(known) if len(known) <= MOST_LISTED else f"{len(known)} of them, such as {known[0]!r}"
@@ -92,11 +88,7 @@ def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
 
 
 def batch(images, name="images", channels=3):
-    """Raise TypeError or ValueError unless `images` is float, (B, 3, H, W), not empty; its values are not looked at.
-
-    Args:
-        channels: how many, or None for any number of them.
-    """
+    """Raise unless `images` is float, (B, channels or any if None, H, W), not empty; values are not looked at."""
     shape = f"(B, {channels or 'C'}, H, W)"
     if not isinstance(images, torch.Tensor):
         raise TypeError(f"expected {name} as a tensor {shape}, got {type(images).__name__}: see read_image")
@@ -124,10 +116,7 @@ def paired(images, name, count, partner):
 
 
 def proportions(style_weights, n_styles, batch):
-    """How much of each style, from what a caller gives: (1, styles), or (B, styles) where each content has its own.
-
-    Each row adds up to one; None is equal parts. A ValueError says what else was expected.
-    """
+    """(1, styles), or (B, styles) where each content has its own; rows add up to one, None is equal parts."""
     try:
         weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):

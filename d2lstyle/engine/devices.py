@@ -19,32 +19,26 @@ def best_device(device="auto"):
 
 
 def runs_in_bf16(precision, net, device):
-    """Whether a network's passes run in bf16: as told, or for "auto" by what the hardware has; nothing is measured.
-
-    On a CPU networks with depthwise convolutions gain nothing by it.
-    """
+    """Whether a network's passes run in bf16: as told, or for "auto" by what the hardware has; nothing is measured."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())
-    return device.type == "cpu" and not depthwise and (has_amx() or _cpu_has("avx512_bf16"))
+    depthwise = any(getattr(module, "groups", 1) > 1 for module in net.modules())  # these gain nothing on a CPU
+    return device.type == "cpu" and not depthwise and _cpu_has("amx_bf16", "avx512_bf16")
 
 
 def trains_in_bf16(precision, model, device):
     """The same for training, where a CPU gains by it only with AMX."""
-    if precision == "auto" and device.type == "cpu" and not has_amx():
+    if precision == "auto" and device.type == "cpu" and not _cpu_has("amx_bf16"):
         return False
     return runs_in_bf16(precision, model, device)
 
 
-def has_amx():
-    """Whether the CPU multiplies matrices of bf16 in one instruction, several times as fast as fp32."""
-    return _cpu_has("amx_bf16")
-
-
-def _cpu_has(capability):
-    return bool(getattr(torch.cpu, "get_capabilities", dict)().get(capability))  # from torch 2.10 or so on
+def _cpu_has(*kinds):
+    """Whether the CPU has one of these: AMX multiplies whole matrices of bf16, several times as fast as fp32."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # from torch 2.10 or so on
+    return any(capabilities.get(kind) for kind in kinds)
 
 
 @contextmanager

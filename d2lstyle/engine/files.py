@@ -10,13 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path):
-    """`with replacing(path) as part:` gives a new file's path, whose file takes that of `path` at the end of the block.
+    """A path to write to, whose file takes the place of `path` at the end of the block; if that raises, nothing stays.
 
-    A reader meets the old file or the new one, never a half; where the block raises, nothing is left. Several
-    processes may write the same file, in a folder that exists: the last one stays.
+    A reader meets the old file or the new one, never a half; of several processes that write, the last one wins.
     """
-    path = Path(path)
-    part = part_of(path)
+    part = part_of(Path(path))
     try:
         yield part
         os.replace(part, path)
@@ -49,7 +47,6 @@ def read_json_lines(path):
 
 
 def append_json_line(path, row):
-    """Add a line to a file that `read_json_lines` reads."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(f"\n{json.dumps(row)}\n")  # the line before may have been cut short
 
@@ -61,3 +58,12 @@ def file_digest(path, algorithm="sha256"):
         while chunk := file.read(1 << 16):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def equal_files(files, others):
+    """[(file, other)] of equal bytes: each of `files` that has an equal, and the first such among `others`."""
+    sizes = {path: path.stat().st_size for path in (*files, *others) if path.is_file()}
+    shared = {sizes.get(file) for file in files} & {sizes.get(other) for other in others}
+    digests = {path: file_digest(path) for path, size in sizes.items() if size in shared}  # most need no reading
+    firsts = {digests[other]: other for other in reversed(others) if other in digests}
+    return [(file, firsts[digests[file]]) for file in files if digests.get(file) in firsts]

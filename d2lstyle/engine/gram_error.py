@@ -21,8 +21,7 @@ def gram_loss(features, A, convention="gatys"):
 
 
 class LazyGram:
-    """What `gram(features)` would be, of all channels or of those in `channels`, (1 or B, k), the same of each image or
-    each image's own: it has that shape, and knows its distance from a target."""
+    """Stands for `gram(features)` of all channels, or of `channels` (1 or B, k): it knows its distance to a target."""
 
     def __init__(self, features, channels=None):
         if features.ndim != 4:

@@ -12,12 +12,8 @@ class BatchLBFGS(torch.optim.Optimizer):
 
     torch.optim.LBFGS takes its dot products over all it is given, so the images of a batch would steer one another;
     here a batch moves exactly as its images would alone. Nocedal and Wright, Numerical Optimization, algorithm 7.4.
-
-    Args:
-        z: (B, ...), the variable; its first axis counts the problems.
-        history: how many steps back the curvature is remembered; each costs two tensors of z's size.
-        first_step: mean absolute change in the first step, when no curvature is known yet.
-        bounds: (low, high); what lies at a bound and is pushed against it stays out of the step (Bertsekas 1982).
+    `history` counts steps, each of which costs two tensors of z's size; `first_step` is the mean absolute change of the
+    first, when no curvature is known yet. What is pushed against a bound stays out of the step (Bertsekas 1982).
     """
 
     def __init__(self, z, history=20, first_step=0.03, bounds=(-torch.inf, torch.inf)):

@@ -61,8 +61,8 @@ def _state_from_file(path):
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file of weights {path}") from None
     except Exception:  # torch.load raises many kinds, and its texts advise to load the file unsafely
-        expected = "a file of tensors by name and of nothing else"
-        raise ValueError(f"{path} is damaged, or not a state dict: {expected}") from None
+        text = f"{path} is damaged, or not a state dict: a file of tensors by name and of nothing else"
+        raise ValueError(text) from None
 
 
 def _torchvision_state(name, model):
@@ -92,7 +92,6 @@ def _embedded_state(name, model):
 
 
 def hed_file():
-    """Where `d2lstyle fetch vgg16-hed` leaves the VGG-16 trunk."""
     return Path(torch.hub.get_dir(), "checkpoints", "vgg16_hed.pth")
 
 
@@ -186,6 +185,7 @@ def _hed_trunk(name):
     return trunk
 
 
+HED_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 HED_STD = 0.226  # torchvision's on average
 VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VGG = Recipe(_walk_chain, ("relu4_2",), VGG_STYLE, style_weight=6)
@@ -204,12 +204,5 @@ RECIPES = {
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),
-    "vgg16_hed": replace(
-        VGG,
-        build=_hed_trunk,
-        state=_hed_state,
-        mean=(123.68 / 255, 116.779 / 255, 103.939 / 255),
-        std=(HED_STD, HED_STD, HED_STD),
-        classes=(),
-    ),
+    "vgg16_hed": replace(VGG, build=_hed_trunk, state=_hed_state, mean=HED_MEAN, std=3 * (HED_STD,), classes=()),
 }

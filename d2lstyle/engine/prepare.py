@@ -10,15 +10,11 @@ from .networks import set_inplace
 
 
 def prepared(net, dtype=torch.float32):
-    """A copy of a `Backbone` for one run of `stylize`; its features agree to the rounding of `dtype`.
+    """A copy of a `Backbone`, whose features agree to the rounding of `dtype`; `net` itself is not changed.
 
-    Each batch normalisation is folded into the convolution before it, weights are cast once and not in each pass, and
-    activations overwrite their input. Parameters that stay as they were are shared with `net`, which is not changed.
-
-    Args:
-        net: a `Backbone`.
-        dtype: of the convolutions and of the features, torch.float32 or torch.bfloat16.
+    Norms are folded into convolutions, weights cast once and not in each pass, and activations overwrite their input.
     """
+    # Parameters that stay as they were are shared with `net`.
     copied = copy.deepcopy(net, {id(parameter): parameter for parameter in net.parameters()})
     modules = list(copied.model.modules())
     for module in modules:

@@ -6,10 +6,7 @@ from .networks import MIN_SIDE
 
 
 def coarse_to_fine(shape, sizes, steps):
-    """[((height, width), steps), ...] for a content of `shape`, with sizes and steps as in `stylize`.
-
-    The content's own size is reached in doublings from 128 pixels or more; a size that gets no step is left out.
-    """
+    """[((height, width), steps), ...], in doublings from 128 pixels or more; a size that gets no step is left out."""
     sides = list(sizes) if isinstance(sizes, (list, tuple)) else [max(shape) if sizes is None else sizes]
     least = max(256, 4 * MIN_SIDE * max(shape) / min(shape))  # half of it keeps 64 pixels in the shorter side
     while sizes is None and len(sides) < 3 and sides[0] >= least:

@@ -65,12 +65,10 @@ _SHOWROOM = _Scene(scale=(0.35, 0.85), degrees=30, kelvin=(2000, 20000), tint=1,
 
 
 def generate(root, domain, split, *, callback=None):
-    """Draw one split of one domain, unless it is there already, and check it against its manifest.
+    """The folder root/vending/<domain>/<split>, with a folder of pictures for each class, drawn unless they are there.
 
-    Pictures that are missing or damaged are drawn anew. Interrupted, it goes on after the last finished class.
-
-    The pictures go to root/vending/<domain>/<split>/<class>/; that split's folder is returned. No two splits share a
-    random number, nor a part of a photo as their background. `callback` is called with (pictures done, in all).
+    Classes with missing or damaged pictures (by their sha256) are drawn anew; interrupted, it goes on after the last
+    finished class. No two splits share a random number, nor a part of a photo as their background.
     """
     checks.choices(domain=(domain, DOMAINS), split=(split, PER_CLASS))
     folder = Path(root, "vending", domain, split)
@@ -97,10 +95,8 @@ def draw(domain, split, name, index):
     place = DOMAINS.index(domain), list(PER_CLASS).index(split), list(GOODS).index(name), index
     rng = np.random.default_rng([RECIPE, *place])
     drawing = (_openmoji if domain == "new_packaging" else _twemoji)(GOODS[name])
-    picture = _backdrop(rng, split, scene)
-    picture = _paste(rng, picture, drawing, scene)
-    picture = _under_light(rng, picture, scene)
-    picture = _behind_pane(rng, picture, scene, split)
+    picture = _paste(rng, _backdrop(rng, split, scene), drawing, scene)
+    picture = _behind_pane(rng, _under_light(rng, picture, scene), scene, split)
     return Image.fromarray((picture.clip(0, 1) ** (1 / _GAMMA) * 255).round().astype(np.uint8))
 
 
@@ -161,9 +157,8 @@ def _paste(rng, picture, drawing, scene):
     """The goods with their shadow, somewhere near the middle; never cut off by the frame."""
     scale = rng.uniform(*scene.scale) * SIDE / max(drawing.size)
     size = [max(1, round(side * scale)) for side in drawing.size]
-    turned = drawing.resize(size, Image.Resampling.LANCZOS).rotate(
-        rng.uniform(-scene.degrees, scene.degrees), Image.Resampling.BICUBIC, expand=True
-    )
+    degrees = rng.uniform(-scene.degrees, scene.degrees)
+    turned = drawing.resize(size, Image.Resampling.LANCZOS).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
     turned.thumbnail((SIDE, SIDE))
     sheet = Image.new("RGBA", (SIDE, SIDE))
     sheet.paste(turned, [int(rng.uniform(0, 1) * (SIDE - side)) for side in turned.size])
