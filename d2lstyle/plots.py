@@ -3,7 +3,7 @@
 As a cell's last line, it is shown.
 """
 
-from itertools import cycle
+from itertools import cycle, zip_longest
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,9 +17,8 @@ COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0
 MARKERS = "os^Dv*P"
 TERM_COLORS = {"total": "0.25", "content": COLORS[0], "style": COLORS[1], "tv": COLORS[2]}
 
-plt.close(
-    plt.figure()
-)  # with pyplot's first figure a notebook learns to show figures; those below are drawn without it
+# with pyplot's first figure a notebook learns to show figures; those below are drawn without it
+plt.close(plt.figure())
 
 
 def show_images(images, titles=None, columns=None, row_titles=None, title=None):
@@ -46,10 +45,9 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
     lines = max(text.count("\n") + 1 for text in titles)
     row_height = WIDTH / columns * max(shapes) + (0.13 + 0.15 * lines if any(titles) else 0.05)
     figure, axes = _figure(rows * row_height + (0.35 if title else 0), rows, columns, title)
-    for axis in axes.flat:
+    for axis, image, text in zip_longest(axes.flat, images, titles):
         axis.axis("off")
-    for axis, image, text in zip(axes.flat, images, titles):
-        axis.set_title(text, fontsize=9)
+        axis.set_title(text or "", fontsize=9)
         if image is not None:
             pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
@@ -80,7 +78,8 @@ def overlay(images, maps, gamma=1.0):
 
 def plot_history(history, terms=("total", "content", "style", "tv"), title="Losses while the image changes"):
     """Terms of `StyleStep.losses` against the step, of a list of StyleStep; a dotted line marks each change of size."""
-    figure, axis = _curve_axis("step", "loss", title)
+    figure, axis = _axis(3.2, "step", "loss", title)
+    axis.grid(alpha=0.25)
     for term in terms:
         values = [step.losses[term] for step in history]
         axis.semilogy([step.step for step in history], values, label=term, color=TERM_COLORS.get(term))
@@ -95,7 +94,8 @@ def plot_history(history, terms=("total", "content", "style", "tv"), title="Loss
 
 def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
     """Curves {name: (x values, y values)} in one plot, or (x, y, low, high) for a band around a curve."""
-    figure, axis = _curve_axis(xlabel, ylabel, title)
+    figure, axis = _axis(3.2, xlabel, ylabel, title)
+    axis.grid(alpha=0.25)
     for (name, (x, y, *band)), marker in zip(curves.items(), cycle(MARKERS)):
         (line,) = axis.plot(x, y, label=name, marker=marker if len(x) < 20 else None, markersize=4)
         if band:
@@ -163,8 +163,7 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     values = np.asarray(values, dtype=float)
     _check_titles(row_names, values.shape[0])
     _check_titles(column_names, values.shape[1])
-    figure, axes = _figure(1.1 + 0.32 * len(values), 1, 1)
-    axis = axes[0, 0]
+    figure, axis = _axis(1.1 + 0.32 * len(values), xlabel, ylabel, title)
     axis.imshow(values, cmap="Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
     slanted = {"rotation": 40, "ha": "right"} if len(column_names) > 7 else {}
     axis.set_xticks(range(len(column_names)), column_names, fontsize=8, **slanted)
@@ -173,17 +172,15 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     for (row, column), value in np.ndenumerate(values):
         text = f"{value:.2f}" if texts is None else texts[row][column]
         axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if value > middle else "0.15")
-    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return figure
 
 
 def show_means(columns, title, bounds=(0, 1)):
     """A heat map of means, each with its interval: {column: {row: Interval or any (mean, low, high, ...)}}."""
     row_names = list(next(iter(columns.values())))
-    cells = [[columns[column][row][:3] for column in columns] for row in row_names]
+    cells = np.array([[means[row][:3] for means in columns.values()] for row in row_names], dtype=float)
     texts = [[f"{mean:.2f}  [{low:.2f}, {high:.2f}]" for mean, low, high in row] for row in cells]
-    means = [[mean for mean, *_ in row] for row in cells]
-    return show_heatmap(means, row_names, list(columns), title, texts, bounds=bounds)
+    return show_heatmap(cells[..., 0], row_names, list(columns), title, texts, bounds=bounds)
 
 
 def show_matrices(matrices, titles, title=None):
@@ -214,8 +211,7 @@ def _figure(height, rows, columns, title=None):
     return figure, axes
 
 
-def _curve_axis(xlabel, ylabel, title):
-    figure, axes = _figure(3.2, 1, 1)
-    axes[0, 0].set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes[0, 0].grid(alpha=0.25)
-    return figure, axes[0, 0]
+def _axis(height, xlabel, ylabel, title):
+    figure, ((axis,),) = _figure(height, 1, 1)
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    return figure, axis

@@ -50,12 +50,9 @@ class AugmentationLab(Lab):
         self.sliders["size"].value = size
         self.watch(self.redraw, *self.sliders.values())
         at_first = {name: control.value for name, control in self.sliders.items()}
-        actions = {
-            "New draw": self._draw_anew,
-            "No change": lambda: self._set(NEUTRAL),
-            "As at first": lambda: self._set(at_first),
-        }
-        self.buttons = {text: self.button(text, act, layout={"width": "31%"}) for text, act in actions.items()}
+        actions = [self._draw_anew, lambda: self._set(NEUTRAL), lambda: self._set(at_first)]
+        names = ["New draw", "No change", "As at first"]
+        self.buttons = {text: self.button(text, act, layout={"width": "31%"}) for text, act in zip(names, actions)}
         self.picture, self.code = picture("draws"), widgets.HTML()
         left = [self.photo.view, *self.sliders.values(), widgets.HBox(list(self.buttons.values()), layout=WIDE)]
         self.show(left, [self.picture, self.code])
@@ -67,16 +64,15 @@ class AugmentationLab(Lab):
 
     def redraw(self):
         """Draw the twelve anew with the present sliders and seed, in the background."""
-        self.say("")
         self.run(self._draw, lane="draw")
 
     def still(self):
         """The photo and eleven draws."""
-        images = [self.photo.image, *self._draws()[1:].split(1)]
-        return plots.show_images(images, columns=6, title="One photo, eleven draws")
+        return plots.show_images(
+            [self.photo.image, *self._draws()[1:].split(1)], columns=6, title="One photo, eleven draws"
+        )
 
     def _transforms(self):
-        """Each transform with its arguments."""
         at = {name: control.value for name, control in self.sliders.items()}
         return [
             (RandomResizedCrop, at["size"], at["area"], at["ratio"]),

@@ -1,5 +1,7 @@
 """A lab on fine-tuning: freeze, choose learning rates, train, and look at the worst mistakes."""
 
+from functools import partial
+
 import ipywidgets as widgets
 
 from .. import plots
@@ -8,7 +10,7 @@ from ..datasets.loading import load_dataset
 from ..finetune import freeze, replace_head, stages
 from ..samples.vending import DOMAINS
 from ..training import evaluate, fit
-from .lab import LABELS, WIDE, Lab, drawn, picture, slider
+from .lab import WIDE, Lab, drawn, menu, picture, slider
 from .line_chart import LineChart
 from .run_controls import Progress, RunControls
 
@@ -48,16 +50,14 @@ class FineTuneLab(Lab):
             "images": slider("images a class", images, 1, 20, 1),
             "epochs": slider("epochs", epochs, 1, 20, 1),
         }
-        places = {"options": list(DOMAINS), "value": "showroom", "description": "tested in"}
-        self.place = widgets.Dropdown(**places, style=LABELS, layout=WIDE)
+        self.place = menu("tested in", list(DOMAINS), "showroom")
         self.controls, self.mistakes = RunControls(self, self._train), picture("mistakes")
-        self._loss_chart = LineChart(["training"], "step", "Loss of training", size=(3, 2.6))
-        self._accuracy_chart = LineChart(
-            ["validation"], "epoch", "Accuracy of validation", size=(3, 2.6), bounds=(0, 1)
-        )
-        charts = widgets.HBox([self._loss_chart.view, self._accuracy_chart.view], layout=WIDE)
-        left = [*self.sliders.values(), self.place, self.controls.view]
-        self.show(left, [charts, self.mistakes])
+        self._charts = [
+            LineChart(["training"], "step", "Loss of training", size=(3, 2.6)),
+            LineChart(["validation"], "epoch", "Accuracy of validation", size=(3, 2.6), bounds=(0, 1)),
+        ]
+        charts = widgets.HBox([chart.view for chart in self._charts], layout=WIDE)
+        self.show([*self.sliders.values(), self.place, self.controls.view], [charts, self.mistakes])
         self._draw_charts()
 
     def still(self):
@@ -75,8 +75,7 @@ class FineTuneLab(Lab):
         self.losses, self.accuracies, self.result = [], [], None
 
         def loading(split):
-            progress = Progress(self.controls, checkpoint)
-            return lambda done, total: progress(done, total, f"{split} set: {done} of {total} pictures")
+            return Progress(self.controls, checkpoint, split + " set: {} of {} pictures")
 
         train, validation, test = self._data(settings["images"], place, TESTED, loading)
         progress = Progress(self.controls, checkpoint)
@@ -97,22 +96,21 @@ class FineTuneLab(Lab):
 
     def _data(self, images, place, tested, loading=lambda split: None):
         """Training, validation and test images."""
-        return (
-            load_dataset("vending", "train", per_class=images, callback=loading("training"), **self._options),
-            load_dataset("vending", "validation", per_class=tested, callback=loading("validation"), **self._options),
-            load_dataset("vending", "test", domain=place, per_class=tested, callback=loading("test"), **self._options),
-        )
+        load = partial(load_dataset, "vending", **self._options)
+        train = load("train", per_class=images, callback=loading("training"))
+        validation = load("validation", per_class=tested, callback=loading("validation"))
+        return train, validation, load("test", domain=place, per_class=tested, callback=loading("test"))
 
     def _fit(self, settings, train, validation=None, callback=None):
         model = freeze(replace_head(self.net, len(train.classes), seed=self.seed), until=settings["freeze"])
         options = {name: settings[name] for name in ("lr", "head_multiplier", "epochs")}
-        options |= {"batch_size": 16, "seed": self.seed, "device": self.net.mean.device, "callback": callback}
-        fit(model, train, validation, **options)
+        options |= {"batch_size": 16, "seed": self.seed, "device": self.net.mean.device}
+        fit(model, train, validation, callback=callback, **options)
         return model
 
     def _draw_charts(self, throttled=False):
-        self._loss_chart.draw([self.losses], throttled=throttled)
-        self._accuracy_chart.draw([self.accuracies], throttled=throttled)
+        for chart, curve in zip(self._charts, [self.losses, self.accuracies]):
+            chart.draw([curve], throttled=throttled)
 
 
 def worst(result):

@@ -32,12 +32,8 @@ _drawing = Lock()  # matplotlib draws one figure at a time
 class Lab:
     """A panel of controls and pictures, shown as the last expression of a cell.
 
-    A subclass builds its panel with `show`, and gives in `still` a matplotlib figure for pages without a kernel.
-
-    Attributes:
-        view: the widget.
-        status: the widget with a sentence on what happened last.
-        error: the last exception that became such a sentence, or None.
+    A subclass builds its `view` with `show`, and gives in `still` a matplotlib figure for pages without a kernel.
+    `status` shows a sentence on what happened last; `error` is the last exception that became one, or None.
     """
 
     _in_cell = WeakValueDictionary()  # the lab that each cell of the notebook shows
@@ -63,41 +59,37 @@ class Lab:
         known = isinstance(error, (ValueError, OSError, TypeError, ArithmeticError)) and str(error)
         self.say(known or f"{type(error).__name__}: {error}", "var(--jp-error-color1, #c62828)")
 
-    def guarded(self, function):
-        """`function` as a callback: what it raises becomes a sentence instead of a line in a log."""
-
-        def call(*arguments):
-            try:
-                function(*arguments)
-            except Exception as error:
-                self.fail(error)
-
-        return call
+    def guarded(self, function, *arguments):
+        """Call `function`; what it raises becomes a sentence instead of a line in a log."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            self.fail(error)
 
     def watch(self, function, *controls):
         """Call `function` whenever one of the controls has moved."""
         for control in controls:
-            control.observe(self.guarded(lambda change: function()), "value")
+            control.observe(lambda change: self.guarded(function), "value")
 
     def button(self, text, function, **options):
         """A button that calls `function`."""
         button = widgets.Button(description=text, **options)
-        button.on_click(self.guarded(lambda clicked: function()))
+        button.on_click(lambda clicked: self.guarded(function))
         return button
 
-    def run(self, work, lane="work", ended=None):
-        """Start and return a `Task`: it stops the earlier one of its lane; those of other lanes run beside it.
+    def run(self, work, lane="work", ended=None, said=""):
+        """Start and return a `Task`, which stops the earlier one of its lane; those of other lanes run beside it.
 
-        `work` is called with a function `checkpoint`, which it calls between its steps; `ended` with the exception or
-        None at the end, unless another task has replaced this one.
+        `ended` is called with its error or None, unless another task has replaced it; `said` is shown meanwhile.
         """
 
         def end(error):
             if error is not None and not isinstance(error, Stopped):
                 self.fail(error)
             if ended is not None and self._tasks[lane] is task:
-                self.guarded(ended)(error)
+                self.guarded(ended, error)
 
+        self.say(said)
         with self._lock:  # callbacks of widgets come from several threads
             before = self._tasks.get(lane)
             task = self._tasks[lane] = Task(work, end, before)
@@ -122,19 +114,15 @@ class Lab:
         return True
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        self._replace_in_cell()
+        # a cell that is run again shows a new lab: the work of the old one would go on unseen
+        cell = getattr(get_ipython(), "parent_header", {}).get("metadata", {}).get("cellId")
+        if cell is not None:
+            old, self._in_cell[cell] = self._in_cell.get(cell, self), self
+            if old is not self:
+                old.close()
         text = f"{type(self).__name__}: run this cell in JupyterLab to move the controls"
         image = base64.b64encode(drawn(self.still())).decode()
         return {**self.view._repr_mimebundle_(), "text/plain": text, "image/jpeg": image}
-
-    def _replace_in_cell(self):
-        """A cell that is run again shows a new lab: the work of the old one would go on unseen."""
-        cell = getattr(get_ipython(), "parent_header", {}).get("metadata", {}).get("cellId")
-        if cell is not None:
-            old = self._in_cell.get(cell, self)
-            if old is not self:
-                old.close()
-            self._in_cell[cell] = self
 
 
 def slider(text, value, low, high, step, **options):
@@ -146,11 +134,13 @@ def slider(text, value, low, high, step, **options):
     return getattr(widgets, name)(min=low, max=high, step=step, **options)
 
 
+def menu(text, options, value, layout=WIDE):
+    return widgets.Dropdown(options=options, value=value, description=text, style=LABELS, layout=layout)
+
+
 def picture(name, kind="jpeg"):
     """An empty picture as wide as its column; in the page it has the classes d2l-picture and d2l-`name`."""
-    image = widgets.Image(format=kind)
-    image.add_class("d2l-picture")
-    return image.add_class(f"d2l-{name}")
+    return widgets.Image(format=kind).add_class("d2l-picture").add_class(f"d2l-{name}")
 
 
 def jpeg(image, quality=88):

@@ -8,14 +8,12 @@ from ..plots import COLORS
 from .lab import drawn, picture
 
 GREY = "#808080"  # of texts and axes: readable on light and on dark ground
-DECADES = 4  # that a logarithmic axis reaches down from the largest value
 
 
 class LineChart:
-    """Named curves over one x axis; a logarithmic y axis shows the largest value and four decades below.
+    """Named curves over one x axis: `view` is the widget, and `axes` are matplotlib's. `size` is in inches.
 
-    `bounds` are those of the y axis, else it fits the values; `size` is in inches; `view` is the widget, and `axes` are
-    matplotlib's, with what is shown.
+    The y axis shows `bounds`, else all values; if it is logarithmic, four decades below the largest.
     """
 
     def __init__(self, names, xlabel, title, *, logarithmic=False, bounds=None, size=(4.6, 2.5)):
@@ -51,7 +49,7 @@ class LineChart:
             self.axes.autoscale()
             low, high = self.axes.get_ylim()
             if self.axes.get_yscale() == "log":
-                low = max(low, high / 10**DECADES)
+                low = max(low, high / 1e4)
             self.axes.set_ylim(self._bounds or (low, high))
         self.view.value = drawn(self._figure, format="svg")
         self._due = time.monotonic() + 1

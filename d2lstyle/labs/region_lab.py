@@ -49,16 +49,15 @@ class RegionLab(Lab):
         self.watch(self.look, *self.patch.values())
         self.watch(self._show_region, self.keep)
         self.controls = RunControls(self, self._make_map, label="Map")
-        text = "Paint in the region's style"
-        self.paint_button = self.button(text, self.paint_region, icon="paint-brush", layout=WIDE)
+        brush = {"icon": "paint-brush", "layout": WIDE}
+        self.paint_button = self.button("Paint in the region's style", self.paint_region, **brush)
         self.covered, self.mapped, self.painted = (picture(name) for name in ("covered", "mapped", "painted"))
         self.bars = widgets.HTML(layout=WIDE)
-        left = [self.photo.view, *self.patch.values(), self.controls.view]
-        left += [self.keep, self.paint.view, self.paint_button]
+        map_controls = [self.controls.view, self.keep, self.paint.view, self.paint_button]
         half = {"width": "50%", "margin": "0 8px 0 0"}
         halves = [[self.covered, self.bars], [self.mapped, self.painted]]
         right = widgets.HBox([widgets.VBox(pictures, layout=half) for pictures in halves])
-        self.show(left, [right])
+        self.show([self.photo.view, *self.patch.values(), *map_controls], [right])
         self._photo_changed()
 
     def look(self):
@@ -74,14 +73,12 @@ class RegionLab(Lab):
 
     def still(self):
         """The photo, also with the patch, and the map and what was painted, or a quick map where there are none."""
-        photo, covered = self.photo.image, self._with_patch(self.photo.image)
+        photo, covered = self.photo.image, self._with_patch()
         side = min(photo.shape[2:]) // 3
         maps = occlusion(self.net, photo, window=side, stride=side // 2).cpu() if self.map is None else self.map
-        titles = []
-        for image in (photo, covered):
-            probability, best = self._probabilities(image).max(0)
-            titles.append(f"{self.net.classes[best]}: {probability:.0%}")
-        images, titles = [photo, covered, self._region_of(maps)[1]], [*titles, "where it looks"]
+        best = [self._probabilities(image).max(0) for image in (photo, covered)]
+        titles = [f"{self.net.classes[score.indices]}: {score.values:.0%}" for score in best] + ["where it looks"]
+        images = [photo, covered, self._region_of(maps)[1]]
         if self.image is not None:
             images, titles = [*images, self.image], [*titles, "in the region's style"]
         return plots.show_images(images, titles, title="What the network sees, in all of the photo and with a patch")
@@ -90,13 +87,13 @@ class RegionLab(Lab):
     def _probabilities(self, image):
         return self.net.logits(image.to(self.net.mean.device))[0].softmax(0).cpu()
 
-    def _with_patch(self, image):
+    def _with_patch(self):
         """The photo with a square in the colour that the network takes for nothing."""
-        side = max(1, round(self.patch["side"].value / 100 * min(image.shape[2:])))
-        top, left = (
-            round(self.patch[axis].value / 100 * (length - side)) for axis, length in zip("yx", image.shape[2:])
-        )
-        image = image.clone()
+        image = self.photo.image.clone()
+        x, y, side = (control.value / 100 for control in self.patch.values())
+        height, width = image.shape[2:]
+        side = max(1, round(side * min(height, width)))
+        top, left = round(y * (height - side)), round(x * (width - side))
         image[:, :, top : top + side, left : left + side] = self.net.mean.cpu()
         return image
 
@@ -111,8 +108,7 @@ class RegionLab(Lab):
         self.painted.value = jpeg(self.paint.image)
 
     def _look(self, checkpoint):
-        photo = self.photo.image
-        covered = self._with_patch(photo)
+        photo, covered = self.photo.image, self._with_patch()
         self.covered.value = jpeg(covered)
         before = self._probabilities(photo) if self._base is None else self._base
         checkpoint()
@@ -125,16 +121,15 @@ class RegionLab(Lab):
 
     def _make_map(self, checkpoint):
         """Cover the photo place by place, for the class that the network sees in it."""
-        photo, progress = self.photo.image, Progress(self.controls, checkpoint)
+        photo = self.photo.image
         window = min(photo.shape[2:]) // WINDOWS
         target = self._probabilities(photo).argmax().item()
         self.controls.report(0, f"where does it see {self.net.classes[target]}?")
-        checkpoint()
-        options = {"window": window, "stride": max(1, window // 2), "at_once": AT_ONCE}
-        options["callback"] = lambda done, total: progress(done, total, f"{done} of {total} places covered")
-        found = occlusion(self.net, photo, target, **options)
+        progress = Progress(self.controls, checkpoint, "{} of {} places covered")
+        options = {"window": window, "stride": max(1, window // 2), "at_once": AT_ONCE, "callback": progress}
+        maps = occlusion(self.net, photo, target, **options)
         if photo is self.photo.image:  # else another one has been chosen
-            self.map = found.cpu()
+            self.map = maps.cpu()
             self._show_region()
 
     def _region_of(self, maps):
@@ -149,11 +144,11 @@ class RegionLab(Lab):
             self.paint_button.disabled = False
 
     def _paint(self, checkpoint):
-        progress = Progress(self.controls, checkpoint)
+        progress = Progress(self.controls, checkpoint, "painting: step {} of {}")
 
         def painted(step):
             self.image = step.image
-            if progress(step.step, step.steps, f"painting: step {step.step} of {step.steps}"):
+            if progress(step.step, step.steps):
                 self.painted.value = jpeg(step.image)
 
         options = {"style_masks": self.region, "net": self.net, "steps": self.steps, "callback": painted}

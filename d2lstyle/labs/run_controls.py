@@ -12,13 +12,12 @@ BAR_STYLES = {"finished": "success", "failed": "danger", "stopped": "warning", "
 
 
 class RunControls:
-    """Buttons that start, pause and stop a lab's main work, and how far it is; `work` and `ended` as in `Lab.run`.
+    """Buttons for a lab's main work, and how far it is; `work` and `ended` as in `Lab.run`.
 
-    Attributes:
-        state: "ready", "running", "paused", "stopped", "finished" or "failed".
+    `state` is "ready", "running", "paused", "stopped", "finished" or "failed".
     """
 
-    def __init__(self, lab, work, ended=None, label="Start"):
+    def __init__(self, lab, work, ended=lambda error: None, label="Start"):
         self._lab, self._ended, self._task = lab, ended, None
         options = {"layout": {"width": "30%"}}
         self.start_button = lab.button(label, lambda: self.begin(work), button_style="primary", icon="play", **options)
@@ -38,10 +37,8 @@ class RunControls:
 
         def end(error):
             self._enter("finished" if error is None else "stopped" if isinstance(error, Stopped) else "failed")
-            if self._ended is not None:
-                self._ended(error)
+            self._ended(error)
 
-        self._lab.say("")
         self._enter("running")
         self._task = self._lab.run(work, ended=end)
 
@@ -76,11 +73,11 @@ class RunControls:
 class Progress:
     """Called after each step of a run: waits while it is paused, shows how far it is and how long the rest takes."""
 
-    def __init__(self, controls, checkpoint, done=0):
-        self._controls, self._checkpoint, self._at_first = controls, checkpoint, done
+    def __init__(self, controls, checkpoint, text="{} of {}", done=0):
+        self._controls, self._checkpoint, self._text, self._at_first = controls, checkpoint, text, done
         self._began, self._due = time.monotonic(), 0
 
-    def __call__(self, done, total, text):
+    def __call__(self, done, total, text=None):
         """`done` of `total` is done, in any unit. Returns whether that is shown, at most five times a second."""
         now = time.monotonic()
         self._checkpoint()
@@ -90,5 +87,6 @@ class Progress:
         self._due = now + 0.2
         left = (now - self._began) / max(done - self._at_first, 1) * (total - done)
         words = f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left"
+        text = text or self._text.format(done, total)
         self._controls.report(done / total, f"{text}, {words if done < total else 'done'}")
         return True

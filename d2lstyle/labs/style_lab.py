@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from threading import Event
 
@@ -52,14 +54,13 @@ class StyleLab(Lab):
         self.image, self.history, self._changes, self._photo = None, [], [], None
         self._left = []  # (height, width) of each step that is left
         self._stale = Event()  # set when a control has moved
-        picker = {"size": size, "changed": self._picture_changed}
-        self.photo = PicturePicker(self, "photo", PHOTOS, photo, **picker)
-        self.paintings = [
-            PicturePicker(self, f"painting {number}", PAINTINGS, painting, **picker)
-            for number, painting in enumerate(paintings, start=1)
-        ]
-        self.sliders, numbers = _sliders(self.net.style_weight), range(1, len(paintings) + 1)
-        self.shares = [slider(f"share of {number}", 0.5, 0, 1, 0.05, **LATE) for number in numbers if len(numbers) > 1]
+        choose = partial(PicturePicker, self, size=size, changed=self._picture_changed)
+        numbers = range(1, len(paintings) + 1)
+        self.photo = choose("photo", PHOTOS, photo)
+        self.paintings = [choose(f"painting {at}", PAINTINGS, painting) for at, painting in zip(numbers, paintings)]
+        self._pickers = [self.photo, *self.paintings]
+        self.sliders = _sliders(self.net.style_weight)
+        self.shares = [slider(f"share of {at}", 0.5, 0, 1, 0.05, **LATE) for at in numbers if len(numbers) > 1]
         self.watch(self._changed, *self.sliders.values(), *self.shares)
         self._used = self.settings()
         self.controls = RunControls(self, self._paint_anew, self._finished)
@@ -67,11 +68,10 @@ class StyleLab(Lab):
         self.save_button = self.button("Save", self.save, icon="download", disabled=True, layout=BESIDE)
         self.picture, self.originals = picture("painted"), picture("originals")
         self.originals.layout.width = "60%"
-        title = "Losses; dotted: a control moved, or the picture grew"
-        self.chart = LineChart(TERMS, "step", title, logarithmic=True)
+        self.chart = LineChart(TERMS, "step", "Losses; dotted: a control moved, or the picture grew", logarithmic=True)
         saving = widgets.HBox([self.save_to, self.save_button], layout=WIDE)
-        pickers = [self.photo.view, *(picker.view for picker in self.paintings)]
-        left = [*pickers, *self.shares, *self.sliders.values(), saving, self.controls.view]
+        left = [picker.view for picker in self._pickers]
+        left += [*self.shares, *self.sliders.values(), saving, self.controls.view]
         self.show(left, [self.picture, self.originals, self.chart.view])
         self._show_pictures()
         self._draw_chart()
@@ -84,12 +84,13 @@ class StyleLab(Lab):
 
     def still(self):
         """Photo, paintings, and the picture: as it is, or else as the fast network paints it."""
-        photo, styles, painted = self.photo.image, [picker.image for picker in self.paintings], self.image
+        photo, *styles = images = [picker.image for picker in self._pickers]
+        painted = self.image
         if painted is None:
             shares = self._used["style_weights"]
             painted = fast_stylize(photo, styles, style_weights=shares, device=self.net.mean.device)
-        names = [self.photo.name, *(picker.name for picker in self.paintings), "painted"]
-        return plots.show_images([photo, *styles, painted], names, columns=len(names))
+        names = [*(picker.name for picker in self._pickers), "painted"]
+        return plots.show_images([*images, painted], names, columns=len(names))
 
     def settings(self):
         """What the controls stand at, as arguments of `stylize`."""
@@ -109,7 +110,7 @@ class StyleLab(Lab):
         """The photo until it is painted; and the originals, as squares in a row."""
         if self.image is None:
             self.picture.value = jpeg(self.photo.image)
-        squares = [resize(picker.image, (160, 160)) for picker in [self.photo, *self.paintings]]
+        squares = [resize(picker.image, (160, 160)) for picker in self._pickers]
         self.originals.value = jpeg(make_grid(torch.cat(squares), nrow=4, padding=4, pad_value=1)[None])
 
     def _changed(self):
@@ -133,7 +134,7 @@ class StyleLab(Lab):
 
     def _paint(self, checkpoint):
         """Do the steps that are left; when a control has moved, begin again from the present picture."""
-        progress = Progress(self.controls, checkpoint, _pixels(step.size for step in self.history))
+        progress = Progress(self.controls, checkpoint, done=self._pixels_done())
 
         def step_done(step):
             self.history.append(replace(step, image=None))
@@ -168,8 +169,12 @@ class StyleLab(Lab):
         """Show how far it is, in pixels painted, and the losses; returns whether it was time to."""
         self._draw_chart(throttled=True)
         done, (height, width) = len(self.history), self.history[-1].size
-        painted, left = _pixels(step.size for step in self.history), _pixels(self._left)
-        return progress(painted, painted + left, f"step {done} of {done + len(self._left)}, {width} x {height} px")
+        total = self._pixels_done() + sum(map(prod, self._left))
+        text = f"step {done} of {done + len(self._left)}, {width} x {height} px"
+        return progress(self._pixels_done(), total, text)
+
+    def _pixels_done(self):
+        return sum(prod(step.size) for step in self.history)
 
     def _draw_chart(self, throttled=False):
         curves = [[(at, step.losses[term]) for at, step in enumerate(self.history, start=1)] for term in TERMS]
@@ -195,7 +200,3 @@ def _sliders(style_weight):
         "style_scale": slider("size of strokes", 1, 0.25, 1.5, 0.05, **LATE),
         "preserve_color": widgets.Checkbox(description="keep the photo's colours", **beside),
     }
-
-
-def _pixels(sizes):
-    return sum(height * width for height, width in sizes)

@@ -14,10 +14,7 @@ def test_curves_and_marks_are_replaced_and_the_axes_follow():
     chart.draw([[(0, 1.0), (5, 3.0)], [(0, 2.0)]], marks=[2, 3])
     chart.draw([[(0, 1.0), (10, 50.0)], [(0, 2.0), (10, 4.0)]], marks=[7])
     first, second, mark = chart.axes.lines
-    assert (list(first.get_xdata()), list(first.get_ydata())) == ([0, 10], [1, 50]) and list(second.get_ydata()) == [
-        2,
-        4,
-    ]
+    assert first.get_xydata().tolist() == [[0, 1], [10, 50]] and second.get_xydata().tolist() == [[0, 2], [10, 4]]
     assert set(mark.get_xdata()) == {7} and mark.get_linestyle() == ":"
     assert chart.axes.get_xlim()[1] >= 10 and 50 <= chart.axes.get_ylim()[1] < 60
     assert [text.get_text() for text in chart.axes.get_legend().get_texts()] == ["a", "b"]
