@@ -70,7 +70,6 @@ class FineTuneLab(Lab):
         return _mistakes(test, result, place, "Trained for a moment on two pictures a class")
 
     def _train(self, checkpoint):
-        """Train with what the controls stand at when it begins."""
         settings, place = {name: control.value for name, control in self.sliders.items()}, self.place.value
         self.losses, self.accuracies, self.result = [], [], None
 

@@ -55,9 +55,8 @@ class RegionLab(Lab):
         self.bars = widgets.HTML(layout=WIDE)
         map_controls = [self.controls.view, self.keep, self.paint.view, self.paint_button]
         half = {"width": "50%", "margin": "0 8px 0 0"}
-        halves = [[self.covered, self.bars], [self.mapped, self.painted]]
-        right = widgets.HBox([widgets.VBox(pictures, layout=half) for pictures in halves])
-        self.show([self.photo.view, *self.patch.values(), *map_controls], [right])
+        halves = [widgets.VBox(side, layout=half) for side in ([self.covered, self.bars], [self.mapped, self.painted])]
+        self.show([self.photo.view, *self.patch.values(), *map_controls], [widgets.HBox(halves)])
         self._photo_changed()
 
     def look(self):

@@ -134,7 +134,7 @@ class StyleLab(Lab):
 
     def _paint(self, checkpoint):
         """Do the steps that are left; when a control has moved, begin again from the present picture."""
-        progress = Progress(self.controls, checkpoint, done=self._pixels_done())
+        progress = Progress(self.controls, checkpoint, done=_pixels(self.history))
 
         def step_done(step):
             self.history.append(replace(step, image=None))
@@ -168,13 +168,9 @@ class StyleLab(Lab):
     def _report(self, progress):
         """Show how far it is, in pixels painted, and the losses; returns whether it was time to."""
         self._draw_chart(throttled=True)
-        done, (height, width) = len(self.history), self.history[-1].size
-        total = self._pixels_done() + sum(map(prod, self._left))
-        text = f"step {done} of {done + len(self._left)}, {width} x {height} px"
-        return progress(self._pixels_done(), total, text)
-
-    def _pixels_done(self):
-        return sum(prod(step.size) for step in self.history)
+        step, (height, width), pixels = len(self.history), self.history[-1].size, _pixels(self.history)
+        text = f"step {step} of {step + len(self._left)}, {width} x {height} px"
+        return progress(pixels, pixels + sum(map(prod, self._left)), text)
 
     def _draw_chart(self, throttled=False):
         curves = [[(at, step.losses[term]) for at, step in enumerate(self.history, start=1)] for term in TERMS]
@@ -200,3 +196,7 @@ def _sliders(style_weight):
         "style_scale": slider("size of strokes", 1, 0.25, 1.5, 0.05, **LATE),
         "preserve_color": widgets.Checkbox(description="keep the photo's colours", **beside),
     }
+
+
+def _pixels(steps):
+    return sum(prod(step.size) for step in steps)

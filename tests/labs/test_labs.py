@@ -8,13 +8,14 @@ import time
 from datetime import datetime
 from threading import Event
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torchvision.io import encode_png
+from torchvision.transforms.functional import to_pil_image
 
 import d2lstyle as ds
 from d2lstyle.labs import (
@@ -77,14 +78,8 @@ def finished(shown):
 
 def recorded(monkeypatch, module):
     """The calls of a lab's `stylize` from now on: [(arguments, options)]."""
-    calls, original = [], module.stylize
-
-    def stylize(*arguments, **options):
-        calls.append((arguments, options))
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(module, "stylize", stylize)
-    return calls
+    monkeypatch.setattr(module, "stylize", Mock(wraps=module.stylize))
+    return module.stylize.call_args_list
 
 
 def seconds_to_stop(shown):
@@ -97,7 +92,9 @@ def seconds_to_stop(shown):
 
 def png(image):
     """One image as the bytes of a PNG file."""
-    return encode_png((image[0] * 255).round().byte()).numpy().tobytes()
+    file = io.BytesIO()
+    to_pil_image(image[0]).save(file, "PNG")
+    return file.getvalue()
 
 
 def upload(picker, name, content, size=None):
