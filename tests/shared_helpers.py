@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from d2lstyle import sample, write_image
-from d2lstyle.folders.painting import MANIFEST
+from d2lstyle.engine.files import read_json_lines
+from d2lstyle.folders.jobs import MANIFEST
 from d2lstyle.images import resize
 
 KILLED = -signal.SIGKILL
@@ -60,3 +61,8 @@ def cut_short(path):
     write_image(photo_of(51), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
+
+
+def manifest_of(folder):
+    """The rows of a painted folder's manifest."""
+    return read_json_lines(Path(folder) / MANIFEST)

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 import torch
+from shared_helpers import manifest_of
 
 from d2lstyle import backbone, cli, progress, read_image, sample, stylize, stylize_folder, write_image
-from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
 FAST = "--backbone efficientnet_lite0 --device cpu --size 48 --steps 2"
@@ -184,7 +184,7 @@ def test_a_folder_gives_a_folder(command, photos, folder, net):
     options = {"per_image": 2, "alpha": (0.4, 0.6), "mixture": 0, "size": 60, "seed": 3, "steps": 2, "workers": 1}
     stylize_folder("photos", "expected", ["night.jpg", "cat.png"], net=net, **options)
     assert painted(folder / "painted") == painted(folder / "expected")
-    assert {row["alpha"] <= 0.6 for row in read_manifest("painted")} == {True}
+    assert {row["alpha"] <= 0.6 for row in manifest_of("painted")} == {True}
 
 
 def test_the_same_command_again_finds_all_done(command, photos):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 from ..backbones import MIN_SIDE
 from ..engine import checks
-from ..folders.painting import METHODS
+from ..transfer import METHODS
 from .arms import ARMS, MODELS
 
 

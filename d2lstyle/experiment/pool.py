@@ -13,10 +13,10 @@ import torch
 
 from ..datasets.loading import draw_per_class, load_dataset
 from ..engine.files import replacing
-from ..fast.random_style import named_styles
-from ..folders.painting import stylize_folder
+from ..folders import stylize_folder
 from ..images import read_image, resize, write_image
 from ..samples.paintings import painting_names
+from ..samples.styles import named_styles
 from ..samples.vending import DOMAINS
 from ..training import evaluate
 from .arms import Colors, Copies, color_statistics, match_colors, mixed_colors, trained_model

@@ -3,6 +3,6 @@
 A folder -> a job for each picture to make -> tiles of jobs, each painted by one worker -> PNG files and a manifest.
 """
 
-from .painting import FolderResult, stylize_folder
+from .running import FolderResult, stylize_folder
 
 __all__ = ["FolderResult", "stylize_folder"]

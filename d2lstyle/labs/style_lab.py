@@ -14,7 +14,7 @@ from torchvision.utils import make_grid
 
 from .. import plots
 from ..backbones import backbone
-from ..fast.network import fast_stylize
+from ..fast import fast_stylize
 from ..images import resize, write_image
 from ..transfer import coarse_to_fine, stylize
 from .lab import BESIDE, FILLING, LABELS, WIDE, Lab, jpeg, picture, slider

@@ -16,10 +16,10 @@ STYLE_SIDE = 512  # pixels of the longer side that a style is kept at
 def picture(name, painting_size=STYLE_SIDE):
     """(1, 3, H, W) of a file, of an embedded painting or photo where no file has that name, or of a tensor."""
     if isinstance(name, torch.Tensor):
-        checks.image(name, "style")
-        if len(name) != 1:
-            raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(name)}")
-        return name.detach().float().cpu()
+        image = checks.image(name, "style").cpu()
+        if len(image) != 1:
+            raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(image)}")
+        return image
     if Path(name).is_file() or name not in (*painting_names(), *sample_names()):
         return read_image(name)
     return sample(name) if name in sample_names() else painting(name, painting_size)

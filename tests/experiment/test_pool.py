@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from shared_helpers import photo_of
+from shared_helpers import manifest_of, photo_of
 
 from d2lstyle import load_dataset, painting, read_image, write_image
 from d2lstyle.datasets.loading import draw_per_class
 from d2lstyle.experiment import Plan, pool
 from d2lstyle.experiment.arms import color_statistics
 from d2lstyle.experiment.pool import RECOLOUR_STRENGTHS, CopyMaker, build_pool, check_sides, load_pool, strongest
-from d2lstyle.folders.painting import read_manifest
 from d2lstyle.images import resize
 
 SIDES = {"train": 6, "validation": 3, "test": 5}  # photos of each class
@@ -106,7 +105,7 @@ def files_of(folder):
 
 def rows_in(work, name):
     """The manifest of one folder of copies: {(source, copy): row}."""
-    return {(row["source"], row["copy"]): row for row in read_manifest(work / "photos 40 px" / name)}
+    return {(row["source"], row["copy"]): row for row in manifest_of(work / "photos 40 px" / name)}
 
 
 # the whole

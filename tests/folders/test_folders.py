@@ -17,24 +17,26 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shared_helpers import KILLED, cut_short, end_group, fill, photo_of, pictures, wait_until, without_seconds
-
-from d2lstyle import (
-    backbone,
-    fast_stylize,
-    load_dataset,
-    painting,
-    read_image,
-    stylize,
-    stylize_folder,
-    transfer,
-    write_image,
+from shared_helpers import (
+    KILLED,
+    cut_short,
+    end_group,
+    fill,
+    manifest_of,
+    photo_of,
+    pictures,
+    wait_until,
+    without_seconds,
 )
-from d2lstyle.folders import painting as style_folders
-from d2lstyle.folders.painting import MANIFEST, NOTE, read_manifest
+
+from d2lstyle import backbone, fast_stylize, load_dataset, painting, read_image, stylize, stylize_folder, write_image
+from d2lstyle.folders import painting as worker
+from d2lstyle.folders import running
+from d2lstyle.folders.jobs import MANIFEST, NOTE
 from d2lstyle.samples.styles import STYLE_SIDE
 
 FIELDS = ["file", "source", "source_sha256", "split", "copy", "styles", "alpha", "recipe", "method"]
+ROOT = Path(__file__).parents[2]
 
 
 def times(folder):
@@ -51,10 +53,35 @@ def styles(tmp_path_factory):
     return [str(folder / "starry.png"), str(folder / "mosaic.png")]
 
 
+@pytest.fixture(scope="module")
+def paint(net, styles):
+    """`stylize_folder` in this process, with two steps."""
+
+    def run(source, out, styles=styles, **options):
+        return stylize_folder(source, out, styles, **{"net": net, "steps": 2, "workers": 1} | options)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def original(paint, tmp_path_factory):
+    """Three cats and two cups, 32 x 40 pixels, and what was painted of them: photos, painted, result."""
+    photos = fill(tmp_path_factory.mktemp("original") / "photos", {"cat": 3, "cup": 2})
+    return SimpleNamespace(
+        photos=photos, painted=photos.parent / "painted", result=paint(photos, photos.parent / "painted")
+    )
+
+
 @pytest.fixture
-def photos(tmp_path):
-    """Three cats and two cups, 32 x 40 pixels."""
-    return fill(tmp_path / "photos", {"cat": 3, "cup": 2})
+def photos(original, tmp_path):
+    """The photos of `original`, to be changed."""
+    return shutil.copytree(original.photos, tmp_path / "photos")
+
+
+@pytest.fixture
+def done(original, tmp_path):
+    """The painted folder of `original`, to be changed."""
+    return shutil.copytree(original.painted, tmp_path / "done")
 
 
 @pytest.fixture
@@ -68,26 +95,16 @@ def out(tmp_path):
     return tmp_path / "painted"
 
 
-@pytest.fixture
-def paint(net, styles):
-    """`stylize_folder` in this process, with two steps."""
-
-    def run(source, out, styles=styles, **options):
-        return stylize_folder(source, out, styles, **{"net": net, "steps": 2, "workers": 1} | options)
-
-    return run
-
-
 # what comes out
 
 
 def test_labels_stay_with_the_folders_and_the_manifest_says_how(paint, photos, out, styles):
-    result = paint(photos, out, per_image=2, alpha=(0.4, 0.8))
+    result = paint(photos, out, per_image=2, alpha=(0.4, 0.8), steps=4)
     sources = [f"{name}/{i}.png" for name, count in (("cat", 3), ("cup", 2)) for i in range(count)]
     assert sorted(pictures(out)) == sorted(f"{source[:-4]}_png_{copy}.png" for source in sources for copy in (0, 1))
     assert (result.made, result.kept, result.errors, result.pending) == (10, 0, {}, 0) and result.seconds > 0
     assert [row["file"] for row in result.rows] == sorted(pictures(out))
-    assert result.rows == read_manifest(out)
+    assert result.rows == manifest_of(out)
     for row in result.rows:
         assert list(row) == [*FIELDS, "seconds"]
         assert row["source"] in sources and row["file"] == f"{row['source'][:-4]}_png_{row['copy']}.png"
@@ -100,65 +117,38 @@ def test_labels_stay_with_the_folders_and_the_manifest_says_how(paint, photos, o
     assert len({row["alpha"] for row in result.rows}) == 10 and len({row["recipe"] for row in result.rows}) == 10
     assert sum(row["seconds"] for row in result.rows) <= result.seconds
     assert not [file for file in out.rglob("*") if file.name.startswith(".")]
+    for source in sources:  # copies of a photo differ
+        first, second = (read_image(out / f"{source[:-4]}_png_{copy}.png") for copy in (0, 1))
+        assert (first - second).abs().max() > 2 / 255
 
 
 def test_a_picture_is_that_of_stylize(paint, net, photos, out, styles):
     for row in paint(photos, out, mixture=2).rows:
         content, shares = read_image(photos / row["source"]), [row["styles"].get(name, 0) for name in styles]
-        expected = stylize(
-            content,
-            [read_image(style) for style in styles],
-            style_weights=shares,
-            style_weight=row["alpha"] * net.style_weight,
-            tv_weight=row["alpha"] * 2,
-            net=net,
-            steps=2,
-        ).image
+        weights = {"style_weight": row["alpha"] * net.style_weight, "tv_weight": row["alpha"] * 2}
+        images = [read_image(style) for style in styles]
+        expected = stylize(content, images, style_weights=shares, net=net, steps=2, **weights).image
         painted = read_image(out / row["file"])
         assert (painted - expected).abs().max() <= 1 / 255 + 1e-6
         assert (painted - content).abs().max() > 0.1
 
 
-def test_strength_zero_gives_the_photos_back(paint, photos, out):
-    for row in paint(photos, out, alpha=0, steps=4).rows:
-        assert row["alpha"] == 0
-        assert (read_image(out / row["file"]) - read_image(photos / row["source"])).abs().max() < 1e-3
+def test_more_strength_goes_further_from_the_photo(paint, photos, tmp_path):
+    distances = []
+    for alpha in (0, 0.05, 1):
+        rows = paint(photos, tmp_path / str(alpha), alpha=alpha, steps=4).rows
+        assert {row["alpha"] for row in rows} == {alpha}
+        painted = torch.cat([read_image(tmp_path / str(alpha) / row["file"]) for row in rows])
+        distances.append((painted - torch.cat([read_image(photos / row["source"]) for row in rows])).abs())
+    assert distances[0].max() < 1e-3 and (distances[1].mean((1, 2, 3)) < distances[2].mean((1, 2, 3))).all()
 
 
-def test_a_number_is_the_strength_of_all(paint, photos, out):
-    assert {row["alpha"] for row in paint(photos, out, alpha=0.55).rows} == {0.55}
-
-
-def test_more_strength_goes_further_from_the_photo(paint, photos, out, tmp_path):
-    weak, strong = (
-        paint(photos, out, alpha=0.05, steps=4).rows,
-        paint(photos, tmp_path / "strong", alpha=1, steps=4).rows,
-    )
-    for one, other in zip(weak, strong):
-        photo = read_image(photos / one["source"])
-        near, far = read_image(out / one["file"]) - photo, read_image(tmp_path / "strong" / other["file"]) - photo
-        assert near.abs().mean() < far.abs().mean()
-
-
-def test_mixture_zero_gives_a_picture_one_style(paint, many, out, styles):
-    rows = paint(many, out, mixture=0, steps=1).rows
+def test_mixture_goes_from_one_style_to_all_alike(paint, many, photos, tmp_path, styles):
+    rows = paint(many, tmp_path / "one", mixture=0, steps=1).rows
     assert all(list(row["styles"].values()) == [1] for row in rows)
     assert {name for row in rows for name in row["styles"]} == set(styles)
-
-
-def test_a_large_mixture_gives_all_styles_alike(paint, photos, out):
-    for row in paint(photos, out, mixture=1e6, steps=1).rows:
+    for row in paint(photos, tmp_path / "alike", mixture=1e6, steps=1).rows:
         assert list(row["styles"].values()) == pytest.approx([0.5, 0.5], abs=0.01)
-
-
-def test_copies_of_a_photo_differ(paint, photos, out):
-    rows = paint(photos, out, per_image=3, steps=4).rows
-    for source in {row["source"] for row in rows}:
-        copies = [row for row in rows if row["source"] == source]
-        assert [row["copy"] for row in copies] == [0, 1, 2]
-        assert len({row["alpha"] for row in copies}) == 3 and len({json.dumps(row["styles"]) for row in copies}) > 1
-        images = [read_image(out / row["file"]) for row in copies]
-        assert all((images[i] - images[j]).abs().max() > 2 / 255 for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_styles_by_name_as_file_and_as_tensor_are_the_same(paint, photos, out, tmp_path):
@@ -169,7 +159,7 @@ def test_styles_by_name_as_file_and_as_tensor_are_the_same(paint, photos, out, t
         assert {*rows[0]["styles"]} == {"style 0" if style is tensor else style}
     named, file, given = ([read_image(path) for path in sorted((out / str(i)).rglob("*.png"))] for i in range(3))
     assert all(torch.equal(a, b) for a, b in zip(file, given, strict=True))
-    assert {row["recipe"] for row in read_manifest(out / "1")} == {row["recipe"] for row in read_manifest(out / "2")}
+    assert {row["recipe"] for row in manifest_of(out / "1")} == {row["recipe"] for row in manifest_of(out / "2")}
     assert all((a - b).abs().max() < 0.5 for a, b in zip(named, file))  # the file has 8 bits, and other draws
 
 
@@ -219,89 +209,65 @@ def test_what_was_painted_can_be_trained_on(paint, tmp_path, out):
 
 
 def test_a_picture_is_the_same_in_any_company(paint, many, out, tmp_path):
-    for name in ("cup/large0.png", "cup/large1.png"):  # painted one at a time
-        write_image(photo_of(60 + len(name), 40, 132), many / name)
+    write_image(photo_of(60, 34, 132), many / "cup" / "large.png")  # painted alone
     paint(many, out, steps=12)  # enough for a last bit to grow
     together = pictures(out)
-    for name in ("cat/0.png", "cat/5.png", "cup/3.png", "cup/large1.png"):
+    for name in ("cat/5.png", "cup/3.png", "cup/large.png"):
         alone = tmp_path / "alone" / name[:-4].replace("/", "_")
         (alone / name).parent.mkdir(parents=True)
         shutil.copy(many / name, alone / name)
         paint(alone, alone.with_suffix(".painted"), steps=12)
-        (picture,) = pictures(alone.with_suffix(".painted")).items()
-        assert together[picture[0]] == picture[1]
+        ((file, picture),) = pictures(alone.with_suffix(".painted")).items()
+        assert together[file] == picture
 
 
 def test_the_order_of_the_styles_does_not_matter(paint, photos, out, styles, tmp_path):
     write_image(painting("woodcut", size=48), tmp_path / "woodcut.png")
     three = [*styles, str(tmp_path / "woodcut.png")]
     first = paint(photos, out, three, mixture=3, steps=12)
-    orders = [three[::-1], three[1:] + three[:1]]
-    for number, order in enumerate(orders):
-        rows = paint(photos, tmp_path / str(number), order, mixture=3, steps=12).rows
-        assert without_seconds(rows) == without_seconds(first.rows)
-        assert pictures(tmp_path / str(number)) == pictures(out)
-    assert paint(photos, out, orders[0], mixture=3, steps=12).kept == 5
+    rows = paint(photos, tmp_path / "turned", three[1:] + three[:1], mixture=3, steps=12).rows
+    assert without_seconds(rows) == without_seconds(first.rows) and pictures(tmp_path / "turned") == pictures(out)
+    assert paint(photos, out, three[::-1], mixture=3, steps=12).kept == 5
 
 
 def test_several_processes_write_the_same_bytes(paint, many, out, tmp_path):
-    write_image(photo_of(60, 40, 132), many / "cup" / "large.png")
+    write_image(photo_of(60, 34, 132), many / "cup" / "large.png")
     (many / "cup" / "text.png").write_text("no image")
     alone, counts = paint(many, out, steps=12), []
     together = paint(many, tmp_path / "two", steps=12, workers=2, callback=lambda *count: counts.append(count))
     assert pictures(tmp_path / "two") == pictures(out) and together.errors == alone.errors != {}
     assert without_seconds(together.rows) == without_seconds(alone.rows) and together.made == 11
-    assert len(counts) == 11 and counts[-1][0] == counts[-1][1] and together.rows == read_manifest(tmp_path / "two")
+    assert len(counts) == 11 and counts[-1] == (12, 12) and together.rows == manifest_of(tmp_path / "two")
     # once more into the same folder, while the workers are still there: other settings reach them
-    again = [
-        paint(many, folder, steps=1, workers=workers).made for folder, workers in ((tmp_path / "two", 2), (out, 1))
-    ]
-    assert again == [11, 11] and pictures(tmp_path / "two") == pictures(out)
+    folders = ((tmp_path / "two", 2), (out, 1))
+    assert [paint(many, folder, steps=1, workers=workers).made for folder, workers in folders] == [11, 11]
+    assert pictures(tmp_path / "two") == pictures(out)
 
 
-@pytest.mark.parametrize("change", ["seed", "styles"])
-def test_another_seed_or_style_gives_other_draws(paint, photos, out, tmp_path, styles, change):
-    other = {"seed": 1} if change == "seed" else {"styles": [styles[0], "brick"]}
-    one, two = paint(photos, out, steps=1).rows, paint(photos, tmp_path / "other", steps=1, **other).rows
-    assert all(a["alpha"] != b["alpha"] and a["recipe"] != b["recipe"] for a, b in zip(one, two, strict=True))
-    assert pictures(out) != pictures(tmp_path / "other")
-
-
-def test_equal_photos_of_other_names_have_other_draws(paint, photos, out):
+def test_draws_depend_on_the_seed_the_styles_and_the_name(paint, original, photos, tmp_path, styles):
     shutil.copy(photos / "cat" / "0.png", photos / "cat" / "twin.png")
-    rows = {row["source"]: row for row in paint(photos, out, steps=1).rows}
-    assert rows["cat/0.png"]["alpha"] != rows["cat/twin.png"]["alpha"]
+    for number, change in enumerate(({"seed": 1}, {"styles": [styles[0], "brick"]})):
+        rows = paint(photos, tmp_path / str(number), steps=1, **change).rows
+        others = {row["file"]: row for row in original.result.rows}
+        pairs = [(others[row["file"]], row) for row in rows if row["file"] in others]
+        assert len(pairs) == 5 and all(a["alpha"] != b["alpha"] and a["recipe"] != b["recipe"] for a, b in pairs)
+        alphas = {row["source"]: row["alpha"] for row in rows}
+        assert alphas["cat/0.png"] != alphas["cat/twin.png"]
 
 
-def test_threads_and_random_numbers_of_the_caller_are_left_alone(paint, photos, out):
+def test_threads_and_random_numbers_of_the_caller_are_left_alone_and_change_no_bit(paint, photos, out, tmp_path):
     def states():
-        return (
-            torch.get_rng_state().tolist(),
-            np.random.get_state()[1].tolist(),
-            random.getstate(),
-            torch.get_num_threads(),
-        )
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()
 
-    before, threads = states(), torch.get_num_threads()
+    paint(photos, out, steps=12)
+    before, threads, inside = states(), torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
-        inside = []
-        paint(photos, out, callback=lambda *count: inside.append(torch.get_num_threads()))
+        paint(photos, tmp_path / "two", steps=12, callback=lambda *count: inside.append(torch.get_num_threads()))
         assert torch.get_num_threads() == 2 and set(inside) == {2}
     finally:
         torch.set_num_threads(threads)
-    assert states() == before
-
-
-def test_the_callers_threads_change_no_bit(paint, photos, out, tmp_path):
-    threads = torch.get_num_threads()
-    paint(photos, out, steps=12)
-    torch.set_num_threads(2)
-    try:
-        paint(photos, tmp_path / "two", steps=12)
-    finally:
-        torch.set_num_threads(threads)
-    assert pictures(tmp_path / "two") == pictures(out)
+    assert states() == before and pictures(tmp_path / "two") == pictures(out)
 
 
 def test_the_callback_counts_to_the_end(paint, many, out):
@@ -319,144 +285,115 @@ def test_the_callback_counts_to_the_end(paint, many, out):
 # going on
 
 
-def test_a_second_call_finds_all_done(paint, photos, out):
-    first, before = paint(photos, out), times(out)
-    second = paint(photos, out)
-    assert (second.made, second.kept, second.rows) == (0, 5, first.rows) and times(out) == before
-    assert read_manifest(out) == first.rows
-
-
-def test_a_missing_picture_alone_is_painted_again(paint, photos, out):
-    first, before, bytes_before = paint(photos, out), times(out), pictures(out)
-    (out / "cat" / "1_png_0.png").unlink()
-    second, after = paint(photos, out), times(out)
-    assert (second.made, second.kept) == (1, 4) and pictures(out) == bytes_before
+def test_a_second_call_finds_all_done_and_paints_what_is_missing(paint, original, done):
+    first, before = original.result, times(done)
+    second = paint(original.photos, done)
+    assert (second.made, second.kept, second.rows) == (0, 5, first.rows) and times(done) == before
+    (done / "cat" / "1_png_0.png").unlink()
+    third, after = paint(original.photos, done), times(done)
+    assert (third.made, third.kept) == (1, 4) and pictures(done) == pictures(original.painted)
     assert {name for name in after if after[name] != before[name]} == {"cat/1_png_0.png"}
-    assert without_seconds(second.rows) == without_seconds(first.rows) and second.rows == read_manifest(out)
+    assert without_seconds(third.rows) == without_seconds(first.rows) and third.rows == manifest_of(done)
 
 
 @pytest.mark.parametrize(
-    "damage", ["missing", "empty", "cut in the last line", "a half line more", "old rows", "not ours"]
+    "damage, lost",
+    [
+        ("missing", 5),
+        ("empty", 5),
+        ("not ours", 5),
+        ("cut in the last line", 1),
+        ("a half line more", 0),
+        ("old rows", 0),
+    ],
 )
-def test_a_lost_manifest_is_written_anew_from_the_pictures(paint, photos, out, damage):
-    rows, before, manifest = paint(photos, out).rows, times(out), out / MANIFEST
-    text, expected = manifest.read_text(), [row["seconds"] for row in rows]
-    if damage == "missing":
-        manifest.unlink()
-    elif damage == "not ours":
-        manifest.write_text('{"a": 1}\n')
-    else:
-        manifest.write_text(
-            {
-                "empty": "",
-                "cut in the last line": text[:-30],
-                "a half line more": text + text[:60],
-                "old rows": text + json.dumps(rows[0] | {"file": "cat/gone.png"}) + "\n",
-            }[damage]
-        )
-    if damage in ("missing", "empty", "not ours"):
-        expected = [None] * 5
-    elif damage == "cut in the last line":
-        expected[-1] = None
-    result = paint(photos, out)
-    assert result.made == 0 and result.kept == 5 and times(out) == before
-    assert [row["seconds"] for row in result.rows] == expected and without_seconds(result.rows) == without_seconds(rows)
-    assert read_manifest(out) == result.rows and manifest.read_text().count("\n") == 5
+def test_a_lost_manifest_is_written_anew_from_the_pictures(paint, original, done, damage, lost):
+    rows, before, manifest = original.result.rows, times(done), done / MANIFEST
+    text = manifest.read_text()
+    damaged = {
+        "empty": "",
+        "not ours": '{"a": 1}\n',
+        "cut in the last line": text[:-30],
+        "a half line more": text + text[:60],
+        "old rows": text + json.dumps(rows[0] | {"file": "cat/gone.png"}) + "\n",
+    }
+    manifest.unlink()
+    if damage in damaged:
+        manifest.write_text(damaged[damage])
+    result = paint(original.photos, done)
+    assert result.made == 0 and result.kept == 5 and times(done) == before
+    assert [row["seconds"] for row in result.rows] == [row["seconds"] for row in rows[: 5 - lost]] + [None] * lost
+    assert without_seconds(result.rows) == without_seconds(rows)
+    assert manifest_of(done) == result.rows and manifest.read_text().count("\n") == 5
 
 
-def test_a_row_after_a_line_cut_short_is_whole(paint, photos, out):
+def test_a_row_after_a_line_cut_short_is_whole(paint, original, done):
     def stop(done, total):
         raise RuntimeError("pulled the plug")
 
-    paint(photos, out)
-    (out / MANIFEST).write_text((out / MANIFEST).read_text()[:-30])
-    (out / "cat" / "1_png_0.png").unlink()
+    (done / MANIFEST).write_text((done / MANIFEST).read_text()[:-30])
+    (done / "cat" / "1_png_0.png").unlink()
     with pytest.raises(RuntimeError, match="the plug"):
-        paint(photos, out, callback=stop)
-    last = read_manifest(out)[-1]
+        paint(original.photos, done, callback=stop)
+    last = manifest_of(done)[-1]
     assert last["file"] == "cat/1_png_0.png" and last["seconds"] > 0
-    assert [row["seconds"] is None for row in paint(photos, out).rows] == [False] * 4 + [True]
+    assert [row["seconds"] is None for row in paint(original.photos, done).rows] == [False] * 4 + [True]
 
 
-def test_the_seconds_of_another_recipe_are_not_taken_for_this_ones(paint, photos, out):
-    paint(photos, out)
-    old = (out / MANIFEST).read_text()
-    paint(photos, out, seed=1)
-    (out / MANIFEST).write_text(old)  # as if the second run had been killed before it could write
-    result = paint(photos, out, seed=1)
+def test_another_recipe_paints_over_and_its_seconds_are_its_own(paint, original, done, tmp_path):
+    old = (done / MANIFEST).read_text()
+    result = paint(original.photos, done, seed=1)
+    paint(original.photos, tmp_path / "fresh", seed=1)
+    assert (result.made, result.kept) == (5, 0) and pictures(done) == pictures(tmp_path / "fresh")
+    (done / MANIFEST).write_text(old)  # as if the second run had been killed before it could write
+    result = paint(original.photos, done, seed=1)
     assert result.kept == 5 and {row["seconds"] for row in result.rows} == {None}
-
-
-def test_no_manifest_is_no_rows(tmp_path):
-    assert read_manifest(tmp_path) == read_manifest(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(
     "change, kept",
     [
         ({"steps": 3}, 0),
-        ({"seed": 1}, 0),
         ({"alpha": 0.7}, 0),
         ({"mixture": 5}, 0),
         ({"size": 44}, 0),
         ({"resume": False}, 0),
-        ({"styles": 1}, 0),
-        ({"net": 1}, 0),
+        ({"styles": ["brick"]}, 0),
+        ({"net": "of other weights"}, 0),
+        ({"method": "fast"}, 0),
         ({"per_image": 2}, 5),
-        ({"callback": print}, 5),
         ({"force": True}, 5),
     ],
 )
-def test_another_recipe_paints_again_and_the_same_does_not(paint, net, photos, out, tmp_path, styles, change, kept):
-    if "styles" in change:
-        change = {"styles": styles[:1]}
-    elif "net" in change:  # of the same name, with other weights
-        change = {"net": other_weights(net)}
-    first = {row["file"]: row["recipe"] for row in paint(photos, out, steps=1).rows}
-    before, result = times(out), paint(photos, out, **{"steps": 1} | change)
-    after = times(out)
-    assert result.kept == kept and result.made == len(after) - kept
-    assert sum(after[name] == before.get(name) for name in after) == kept
-    same = {row["file"] for row in result.rows if first.get(row["file"]) == row["recipe"]}
-    assert len(same) == (5 if "resume" in change else kept)
-    paint(photos, tmp_path / "fresh", **{"steps": 1} | change)
-    assert pictures(tmp_path / "fresh") == pictures(out)
+def test_what_belongs_to_the_recipe(paint, net, original, change, kept):
+    if "net" in change:
+        change = {"net": copy.deepcopy(net)}
+        next(change["net"].parameters()).data.mul_(1.01)
+    assert paint(original.photos, original.painted, dry_run=True, **change).kept == kept
 
 
-def other_weights(net):
-    """The same network with one weight changed."""
-    other = copy.deepcopy(net)
-    next(other.parameters()).data.mul_(1.01)
-    return other
-
-
-def test_a_photo_that_changed_is_painted_again_and_no_other(paint, photos, out):
-    paint(photos, out)
-    before, bytes_before = times(out), pictures(out)
+def test_a_photo_that_changed_is_painted_again_and_no_other(paint, photos, done):
+    before = times(done)
     write_image(photo_of(99), photos / "cup" / "1.png")
     write_image(photo_of(98), photos / "cup" / "new.png")
-    result, after = paint(photos, out), times(out)
+    result, after = paint(photos, done), times(done)
     assert result.kept == 4 and result.made == 2
     assert {name for name in after if after[name] != before.get(name)} == {"cup/1_png_0.png", "cup/new_png_0.png"}
-    assert pictures(out)["cup/1_png_0.png"] != bytes_before["cup/1_png_0.png"]
 
 
-def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, tmp_path, out):
-    photos = fill(tmp_path / "photos", {"cat": 4, "cup": 4})
-    expected = paint(photos, tmp_path / "whole", steps=1)
+def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, original, out):
     (out / "cat").mkdir(parents=True)
     (out / "cat" / ".0_png_0.png.0123abcd.part").write_bytes(b"\x89PNG half a pict")
     (out / f".{MANIFEST}.0123abcd.part").write_text('{"file": "cat/0_p')
-    result = paint(photos, out, steps=1)
-    assert result.errors == {} and without_seconds(result.rows) == without_seconds(expected.rows)
-    assert pictures(out) == pictures(tmp_path / "whole") and paint(photos, out, steps=1).kept == 8
-    assert sum(len(load_dataset(str(out), split)) for split in ("train", "validation", "test")) == 8
+    result = paint(original.photos, out)
+    assert result.errors == {} and without_seconds(result.rows) == without_seconds(original.result.rows)
+    assert pictures(out) == pictures(original.painted) and paint(original.photos, out).kept == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, workers):
-    photos, steps = fill(tmp_path / "photos", {"cat": 20, "cup": 20}), 30
+    photos, steps = fill(tmp_path / "photos", {"cat": 16, "cup": 12}), 12
     killed = start_command(photos, out, styles, steps, workers)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 9, killed)
@@ -465,31 +402,26 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
     finally:
         end_group(killed)
     assert killed.returncode == KILLED
-    before, manifest = times(out), read_manifest(out)
-    assert 9 <= len(before) < 40
+    before, manifest = times(out), manifest_of(out)
+    assert 9 <= len(before) < 28
     assert len(manifest) <= len(before) and {row["file"] for row in manifest} <= before.keys()
     resumed = paint(photos, out, steps=steps)
-    assert resumed.kept == len(before) and resumed.made == 40 - len(before) and resumed.errors == {}
+    assert resumed.kept == len(before) and resumed.made == 28 - len(before) and resumed.errors == {}
     after = times(out)
     assert {name: after[name] for name in before} == before
     whole = paint(photos, tmp_path / "whole", steps=steps)
-    assert pictures(out) == pictures(tmp_path / "whole") and without_seconds(resumed.rows) == without_seconds(
-        whole.rows
-    )
-    known = {row["file"]: row["seconds"] for row in manifest}
-    assert {row["file"]: row["seconds"] for row in resumed.rows if row["file"] in before} == dict.fromkeys(
-        before
-    ) | known
-    assert {file.suffix for file in out.rglob("*") if file.is_file() and not file.name.startswith(".")} == {
-        ".png",
-        ".jsonl",
-    }
+    assert pictures(out) == pictures(tmp_path / "whole")
+    assert without_seconds(resumed.rows) == without_seconds(whole.rows)
+    known = dict.fromkeys(before) | {row["file"]: row["seconds"] for row in manifest}
+    assert {row["file"]: row["seconds"] for row in resumed.rows if row["file"] in before} == known
+    visible = [file for file in out.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    assert {file.suffix for file in visible} == {".png", ".jsonl"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT as a terminal sends it")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint, tmp_path, out, styles, workers):
-    photos, steps = fill(tmp_path / "photos", {"cat": 40}), 30
+    photos, steps = fill(tmp_path / "photos", {"cat": 28}), 12
     stopped = start_command(photos, out, styles, steps, workers)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 8, stopped)
@@ -500,7 +432,7 @@ def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint
     goes_on = "d2lstyle: stopped: the pictures made so far are kept, the same command goes on"
     assert stopped.returncode == 130 and goes_on in err.splitlines() and "Traceback" not in err, err
     before = pictures(out)
-    assert 8 <= len(before) < 40
+    assert 8 <= len(before) < 28
     for file in (file for file in (photos / "cat").iterdir() if f"cat/{file.stem}_png_0.png" not in before):
         file.unlink()  # what was not reached need not be compared
     paint(photos, tmp_path / "whole", steps=steps)
@@ -512,37 +444,28 @@ def start_command(source, out, styles, steps, workers):
     command = [sys.executable, "-c", "from d2lstyle.cli import main; main()", "stylize-folder", str(source), str(out)]
     command += [word for style in styles for word in ("--styles", style)]
     command += ["--steps", str(steps), "--workers", str(workers), "--backbone", "efficientnet_lite0", "--device", "cpu"]
-    root = Path(style_folders.__file__).parents[2]
-    hear_ctrl_c = partial(
-        signal.signal, signal.SIGINT, signal.SIG_DFL
-    )  # where the tests run in the background it is ignored
-    return subprocess.Popen(
-        command,
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=hear_ctrl_c,
-    )
+    hears_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background ignore it
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=hears_ctrl_c, **streams)
 
 
 def test_ctrl_c_within_a_tile_keeps_the_tiles_before(paint, many, out, tmp_path, monkeypatch):
     paint(many, tmp_path / "whole")
-    calls, report = [], transfer._Run._report
+    tiles = []
 
-    def interrupting(self, *arguments):
-        calls.append(1)
-        if len(calls) == 3:  # after a step of the second tile
+    def interrupted(*arguments, **options):
+        def press_ctrl_c(step):
             raise KeyboardInterrupt
-        report(self, *arguments)
 
-    monkeypatch.setattr(transfer._Run, "_report", interrupting)
-    with pytest.raises(KeyboardInterrupt):
+        tiles.append(1)
+        return stylize(*arguments, **options, callback=press_ctrl_c if len(tiles) == 2 else None)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(worker, "stylize", interrupted)
         paint(many, out)
-    whole, found = pictures(tmp_path / "whole"), pictures(out)
-    assert len(found) == 8 and found == {name: whole[name] for name in found}
-    assert len(read_manifest(out)) == 8
+    whole, first = pictures(tmp_path / "whole"), pictures(out)
+    assert len(first) == 8 and first == {name: whole[name] for name in first}
+    assert len(manifest_of(out)) == 8
     assert paint(many, out).kept == 8 and pictures(out) == whole
 
 
@@ -559,7 +482,7 @@ def failing(monkeypatch, fails, error):
             raise error
         return stylize(contents, *arguments, **options)
 
-    monkeypatch.setattr(style_folders, "stylize", limited)
+    monkeypatch.setattr(worker, "stylize", limited)
     return sizes
 
 
@@ -571,24 +494,22 @@ OUT_OF_MEMORY = [
 ]
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY)
-def test_too_little_memory_halves_the_tile_for_good(paint, many, out, tmp_path, monkeypatch, error):
+def test_too_little_memory_halves_the_tile_for_good(paint, many, out, tmp_path, monkeypatch):
     paint(many, tmp_path / "whole")
-    sizes = failing(monkeypatch, lambda contents: len(contents) > 2, error)
+    sizes = failing(monkeypatch, lambda contents: len(contents) > 2, OUT_OF_MEMORY[1])
     result = paint(many, out)
     assert sizes == [8, 4, 2, 2, 2, 2, 2] and result.errors == {} and result.made == 10
     for name in pictures(out):
         assert (read_image(out / name) - read_image(tmp_path / "whole" / name)).abs().max() <= 2 / 255
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY[:2])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
 def test_too_little_memory_for_one_picture_is_an_error_of_each(paint, many, out, monkeypatch, error):
     sizes = failing(monkeypatch, lambda contents: True, error)
     result = paint(many, out)
     assert result.made == 0 and result.rows == [] and len(result.errors) == 10 and not pictures(out)
-    assert (
-        all("memory" in text for text in result.errors.values()) and sizes[:4] == [8, 4, 2, 1] and max(sizes[4:]) == 1
-    )
+    assert all("memory" in text for text in result.errors.values())
+    assert sizes[:4] == [8, 4, 2, 1] and max(sizes[4:]) == 1
 
 
 def test_too_little_memory_to_read_a_photo_is_its_error(paint, photos, out, monkeypatch):
@@ -597,14 +518,12 @@ def test_too_little_memory_to_read_a_photo_is_its_error(paint, photos, out, monk
             raise MemoryError
         return read_image(path, size)
 
-    monkeypatch.setattr(style_folders, "read_image", read)
+    monkeypatch.setattr(worker, "read_image", read)
     result = paint(photos, out, [painting("mosaic", 48)])
     assert list(result.errors) == ["cat/1.png"] and "memory" in result.errors["cat/1.png"] and result.made == 4
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("an assumption did not hold"), ValueError("nor this"), OSError(28, "No space")]
-)
+@pytest.mark.parametrize("error", [RuntimeError("an assumption did not hold"), OSError(28, "No space")])
 def test_an_error_of_our_own_is_not_hidden(paint, photos, out, monkeypatch, error):
     failing(monkeypatch, lambda contents: True, error)
     threads = torch.get_num_threads()
@@ -613,26 +532,24 @@ def test_an_error_of_our_own_is_not_hidden(paint, photos, out, monkeypatch, erro
     assert raised.value is error and torch.get_num_threads() == threads
 
 
-def test_a_picture_whose_loss_overflows_is_alone_in_it(paint, many, out, tmp_path, monkeypatch):
-    bad = read_image(many / "cat" / "2.png")
-    paint(many, tmp_path / "whole")
+def test_a_picture_whose_loss_overflows_is_alone_in_it(paint, original, out, monkeypatch):
+    bad = read_image(original.photos / "cat" / "2.png")
     overflows = FloatingPointError("the loss is not finite")
     failing(monkeypatch, lambda contents: (contents == bad).flatten(1).all(1).any(), overflows)
-    result, whole = paint(many, out), pictures(tmp_path / "whole")
-    assert result.errors == {"cat/2.png": "the loss is not finite"} and result.made == 9
+    result, whole = paint(original.photos, out), pictures(original.painted)
+    assert result.errors == {"cat/2.png": "the loss is not finite"} and result.made == 4
     del whole["cat/2_png_0.png"]
     assert pictures(out) == whole
 
 
-def spoil(photos):
-    """Photos that cannot be painted, in the folder of cats: {source: what the error says}."""
+def test_photos_that_cannot_be_painted_are_named_and_the_others_made(paint, original, photos, out):
     cut_short(photos / "cat" / "cut.png")
     cut_short(photos / "cat" / "cut.jpg")
     (photos / "cat" / "text.jpg").write_text("no image")
     (photos / "cat" / "empty.png").write_bytes(b"")
     write_image(photo_of(50, 31, 40), photos / "cat" / "small.png")
     (photos / "cat" / "gone.png").symlink_to(photos / "nowhere.png")
-    return {
+    expected = {
         "cat/text.jpg": "cannot be read",
         "cat/empty.png": "cannot be read",
         "cat/cut.png": "truncated",
@@ -640,16 +557,11 @@ def spoil(photos):
         "cat/small.png": "expected at least 32 x 32 pixels, got 31 x 40",
         "cat/gone.png": "cannot be read",
     }
-
-
-def test_photos_that_cannot_be_painted_are_named_and_the_others_made(paint, photos, out, tmp_path):
-    paint(photos, tmp_path / "whole")
-    expected = spoil(photos)
     for kept in (0, 5):  # the errors are found again, what is done is not
         result = paint(photos, out)
         assert result.errors.keys() == expected.keys() and (result.made, result.kept) == (5 - kept, kept)
         assert all(text in result.errors[name] for name, text in expected.items())
-        assert pictures(out) == pictures(tmp_path / "whole") and len(result.rows) == len(read_manifest(out)) == 5
+        assert pictures(out) == pictures(original.painted) and len(result.rows) == len(manifest_of(out)) == 5
 
 
 # splits
@@ -663,33 +575,28 @@ def splits(tmp_path):
     return tmp_path / "splits"
 
 
-def test_train_alone_is_painted(paint, splits, out):
-    rows = paint(splits, out).rows
-    assert [row["file"] for row in rows] == [f"train/{name}_png_0.png" for name in ("cat/0", "cat/1", "cup/0")]
-    assert {row["split"] for row in rows} == {"train"} and len(pictures(out)) == 3
+def test_train_alone_is_painted_unless_forced(paint, splits, tmp_path):
+    names = ["cat/0_png_0.png", "cat/1_png_0.png", "cup/0_png_0.png"]
+    for source, prefix in ((splits, "train/"), (splits / "train", "")):
+        rows = paint(source, tmp_path / f"of {source.name}", steps=1).rows
+        assert [row["file"] for row in rows] == [prefix + name for name in names]
+        assert {row["split"] for row in rows} == {"train"}
+    rows = paint(splits, tmp_path / "all", force=True, steps=1).rows
+    assert [row["file"].split("/")[0] for row in rows] == ["test"] * 3 + ["train"] * 3 + ["validation"] * 3
+    assert all(row["split"] == row["file"].split("/")[0] for row in rows)
 
 
-def test_the_train_folder_itself_may_be_given(paint, splits, out):
-    rows = paint(splits / "train", out).rows
-    assert [row["file"] for row in rows] == ["cat/0_png_0.png", "cat/1_png_0.png", "cup/0_png_0.png"]
-    assert {row["split"] for row in rows} == {"train"}
-
-
-@pytest.mark.parametrize("side", ["validation", "test", "val", "valid", "Test"])
-def test_held_out_photos_are_painted_by_force_alone(paint, splits, out, side, monkeypatch):
-    held_out = splits / ("test" if side.lower() == "test" else "validation")
-    held_out.rename(splits / side)
-    held_out = splits / side
-    with pytest.raises(
-        ValueError, match=f"is a {'test' if side in ('test', 'Test') else 'validation'} split.*force=True"
-    ):
+@pytest.mark.parametrize("side, split", [("validation", "validation"), ("val", "validation"), ("Test", "test")])
+def test_held_out_photos_are_painted_by_force_alone(paint, splits, out, side, split, monkeypatch):
+    held_out = (splits / split).rename(splits / side)
+    with pytest.raises(ValueError, match=f"is a {split} split.*force=True"):
         paint(held_out, out)
     monkeypatch.chdir(held_out)
     with pytest.raises(ValueError, match="force=True"):
         paint(".", out)
     assert not out.exists()
     rows = paint(held_out, out, force=True, steps=1).rows
-    assert len(rows) == 3 and {row["split"] for row in rows} == {"test" if side in ("test", "Test") else "validation"}
+    assert len(rows) == 3 and {row["split"] for row in rows} == {split}
 
 
 def test_a_folder_without_train_is_refused(paint, splits, out):
@@ -697,19 +604,12 @@ def test_a_folder_without_train_is_refused(paint, splits, out):
     with pytest.raises(ValueError, match="has no folder 'train', only validation, test.*force=True"):
         paint(splits, out)
     assert not out.exists()
-    assert {row["split"] for row in paint(splits, out, force=True, steps=1).rows} == {"validation", "test"}
 
 
-def test_force_paints_all_sides(paint, splits, out):
-    rows = paint(splits, out, force=True, steps=1).rows
-    assert [row["file"].split("/")[0] for row in rows] == ["test"] * 3 + ["train"] * 3 + ["validation"] * 3
-    assert all(row["split"] == row["file"].split("/")[0] for row in rows)
-
-
-@pytest.mark.parametrize("source", ["", "train"])
-@pytest.mark.parametrize("side", ["test", "validation"])
-@pytest.mark.parametrize("flat", [False, True])
-def test_a_style_from_a_held_out_side_is_warned_of(paint, splits, out, tmp_path, source, side, flat):
+@pytest.mark.parametrize(
+    "source, side, flat", [("", "test", True), ("train", "validation", False), ("train", "test", True)]
+)
+def test_a_style_from_a_held_out_side_is_warned_of(paint, splits, out, tmp_path, net, source, side, flat):
     style = tmp_path / "style.png"
     shutil.copy(splits / side / "cat" / "1.png", style)
     if flat:  # photos to predict, without labels: no reason not to paint the others
@@ -717,8 +617,8 @@ def test_a_style_from_a_held_out_side_is_warned_of(paint, splits, out, tmp_path,
         (splits / side).mkdir()
         shutil.copy(style, splits / side / "unknown.png")
     with pytest.warns(UserWarning, match=f"style .*style.png is an image of the {side} side, .*too good") as warned:
-        paint(splits / source, out, [str(style)], steps=1)
-    assert [Path(each.filename).name for each in warned] == [Path(__file__).name]  # whose line it was
+        stylize_folder(splits / source, out, [str(style)], steps=1, net=net, workers=1)
+    assert [Path(warning.filename).name for warning in warned] == [Path(__file__).name]  # whose line it was
 
 
 def test_a_style_from_the_training_side_is_nobodys_business(paint, splits, out, tmp_path, recwarn):
@@ -730,11 +630,17 @@ def test_a_style_from_the_training_side_is_nobodys_business(paint, splits, out, 
 # bad input
 
 
-@pytest.mark.parametrize("resume", [True, False])
 @pytest.mark.parametrize(
-    "what", ["a picture without a note", "a text", "a JPEG in disguise", "a note of others", "a folder"]
+    "what, resume",
+    [
+        ("no note", True),
+        ("a text", True),
+        ("a JPEG in disguise", True),
+        ("a note of others", False),
+        ("a folder", True),
+    ],
 )
-def test_a_file_of_others_is_never_overwritten(paint, photos, out, resume, what):
+def test_a_file_of_others_is_never_overwritten(paint, original, out, resume, what):
     path = out / "cat" / "1_png_0.png"
     path.parent.mkdir(parents=True)
     if what == "a folder":
@@ -749,7 +655,7 @@ def test_a_file_of_others_is_never_overwritten(paint, photos, out, resume, what)
     with pytest.raises(
         ValueError, match="1_png_0.png is in the way, and no picture of ours: choose another folder, or"
     ):
-        paint(photos, out, resume=resume)
+        paint(original.photos, out, resume=resume)
     assert [*out.rglob("*.*")] == [path] and (before is None or path.read_bytes() == before)
 
 
@@ -757,139 +663,89 @@ BAD = {
     "no source": ({"source": "nowhere"}, "there is no folder .*nowhere"),
     "a file as source": ({"source": "photos/cat/0.png"}, "there is no folder .*0.png"),
     "no classes": ({"source": "photos/cat"}, "has no class folders"),
-    "out inside source": ({"out": "photos/painted"}, "expected a folder outside .*photos to write"),
-    "out deep inside source": ({"out": "photos/cat/../cup/new"}, "expected a folder outside"),
+    "out deep inside source": ({"out": "photos/cat/../cup/new"}, "expected a folder outside .*photos to write"),
     "out is source": ({"out": "photos"}, "expected a folder outside"),
-    "no styles": ({"styles": []}, "expected a list of styles"),
+    "out inside source by another way": ({"out": "link/painted"}, "expected a folder outside"),
     "one string": ({"styles": "starry"}, "expected a list of styles, got starry"),
-    "one tensor": ({"styles": torch.rand(1, 3, 8, 8)}, "expected a list of styles, got Tensor"),
-    "a style twice": ({"styles": ["mosaic", "mosaic"]}, "expected each style once, got 'mosaic' twice"),
-    "an unknown style": ({"styles": ["stary"]}, "unknown style 'stary': did you mean 'starry'"),
     "a style file that is none": ({"styles": ["photos/note.txt"]}, "note.txt is not an image"),
-    "two styles in one tensor": (
-        {"styles": [torch.rand(2, 3, 8, 8)]},
-        "expected each style as one picture .*batch of 2",
-    ),
-    "a style without a batch": ({"styles": [torch.rand(3, 8, 8)]}, "expected style of shape"),
     "engine": ({"engine": "spark"}, "unknown engine 'spark': .*local, ray"),
     "method": ({"method": "magic"}, "unknown method 'magic'"),
-    "no copies": ({"per_image": 0}, "expected per_image as a positive integer, got 0"),
-    "half a copy": ({"per_image": 0.5}, "expected per_image as a positive integer, got 0.5"),
-    "no workers": ({"workers": 0}, "expected workers as a positive integer, got 0"),
-    "alpha upside down": (
-        {"alpha": (1, 0)},
-        r"expected alpha as a number from 0 on, or as \(lowest, highest\), got \(1, 0\)",
-    ),
-    "negative alpha": ({"alpha": -1}, "expected alpha .*got -1"),
-    "alpha not a number": ({"alpha": float("nan")}, "expected alpha .*got nan"),
-    "endless alpha": ({"alpha": (0, float("inf"))}, "expected alpha .*inf"),
-    "three alphas": ({"alpha": (0, 0.5, 1)}, "expected alpha .*got"),
-    "alpha in words": ({"alpha": "strong"}, "expected alpha .*got 'strong'"),
-    "negative mixture": ({"mixture": -1}, "expected mixture of zero or more, got -1"),
-    "no steps": ({"steps": 0}, "expected steps as a positive integer, got 0"),
-    "no size": ({"size": 0}, "expected size in pixels"),
+    "half a copy": ({"per_image": 0.5}, "expected per_image as an integer of at least 1, got 0.5"),
+    "no workers": ({"workers": 0}, "expected workers as an integer of at least 1, got 0"),
+    "alpha upside down": ({"alpha": (1, 0)}, r"expected alpha as \(smallest, largest\) of at least 0, got \(1, 0\)"),
+    "endless alpha": ({"alpha": float("inf")}, "expected alpha as a number of at least 0, got inf"),
+    "too much alpha": ({"alpha": 1.5, "method": "fast"}, r"alpha in \[0, 1\] for the fast method, got 1.5"),
+    "negative mixture": ({"mixture": -1}, "expected mixture as a number of at least 0, got -1"),
+    "no steps": ({"steps": 0}, "expected steps as an integer of at least 1, got 0"),
     "size in words": ({"size": "large"}, "expected size in pixels"),
+    "a network for the fast method": ({"net": "squeezenet1_1", "method": "fast"}, "was trained, got squeezenet1_1"),
 }
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("name", BAD)
-def test_bad_arguments_are_one_clear_error(paint, photos, tmp_path, monkeypatch, name, dry_run):
+def test_bad_arguments_are_one_clear_error(paint, photos, tmp_path, monkeypatch, name):
     (photos / "note.txt").write_text("no image")
+    (tmp_path / "link").symlink_to(photos)
     monkeypatch.chdir(tmp_path)
     changes, text = BAD[name]
-    given = {"source": "photos", "out": "painted", "dry_run": dry_run} | changes
+    if "net" in changes:
+        changes = changes | {"net": backbone("squeezenet1_1", weights=None, device="cpu")}
+    options = {"source": "photos", "out": "painted"} | changes
     before = pictures(tmp_path)
     with pytest.raises(ValueError, match=text):
-        paint(given.pop("source"), given.pop("out"), **given)
+        paint(options.pop("source"), options.pop("out"), **options)
     assert pictures(tmp_path) == before and not (tmp_path / "painted").exists()
-
-
-def test_a_way_around_into_the_source_is_found(paint, photos, tmp_path):
-    (tmp_path / "link").symlink_to(photos)
-    with pytest.raises(ValueError, match="expected a folder outside"):
-        paint(photos, tmp_path / "link" / "painted")
 
 
 # the estimate
 
 
-def test_a_dry_run_writes_nothing(paint, many, out):
-    (many / "cat" / "text.png").write_text("no image")
-    result = paint(many, out, dry_run=True, per_image=2)
+def test_a_dry_run_counts_and_writes_nothing(paint, photos, done, out):
+    (photos / "cat" / "text.png").write_text("no image")
+    result = paint(photos, out, dry_run=True, per_image=2)
     assert not out.exists() and result.rows == [] and result.errors.keys() == {"cat/text.png"}
-    assert (result.pending, result.kept, result.made) == (20, 0, 0) and result.seconds > 0
-
-
-def test_a_dry_run_counts_what_is_done(paint, photos, out):
-    paint(photos, out)
-    (out / "cat" / "1_png_0.png").unlink()
-    before, manifest = times(out), (out / MANIFEST).read_text()
-    result = paint(photos, out, dry_run=True)
+    assert (result.pending, result.kept, result.made) == (10, 0, 0) and result.seconds > 0
+    assert paint(photos, done, dry_run=True).seconds == 0  # all is done
+    (done / "cat" / "1_png_0.png").unlink()
+    before, manifest = times(done), (done / MANIFEST).read_text()
+    result = paint(photos, done, dry_run=True)
     assert (result.pending, result.kept, result.made) == (1, 4, 0) and result.seconds > 0
-    assert times(out) == before and (out / MANIFEST).read_text() == manifest
-    paint(photos, out)
-    assert paint(photos, out, dry_run=True).seconds == 0
+    assert times(done) == before and (done / MANIFEST).read_text() == manifest
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_estimate_is_by_pixels_and_leaves_the_start_out(paint, tmp_path, out, monkeypatch, workers):
-    """Tiles take 2 s, the first of each worker 10 s; one has four times the pixels of the three others."""
+def test_the_estimate_is_by_pixels(paint, tmp_path, out, monkeypatch, workers):
+    """A tile takes 2 s; one has four times the pixels of the three others."""
     photos, now = fill(tmp_path / "photos", {"cat": 17}), [100.0]
     write_image(photo_of(40, 64, 80), photos / "cat" / "large.png")
-
-    def local(settings, tiles, workers):
-        assert not settings.write
-        for number, _ in enumerate(tiles):
-            if number % workers == 0:
-                now[0] += 2 if number else 10
-            yield []
-
-    monkeypatch.setattr(style_folders, "_local", local)
-    monkeypatch.setattr(style_folders, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    assert paint(photos, out, dry_run=True, workers=workers).seconds == pytest.approx(8 + 2 / workers * (3 + 4))
+    monkeypatch.setattr(running.TilePainter, "paint", lambda self, tile: now.append(now[-1] + 2))
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: now[-1]))
+    assert paint(photos, out, dry_run=True, workers=workers).seconds == pytest.approx(2 / workers * (3 + 4))
 
 
 # in one pass
 
 
-def test_the_fast_method_paints_as_the_fast_network_does(net, photos, tmp_path):
-    result = stylize_folder(photos, tmp_path / "out", ["starry", "mosaic"], method="fast", net=net, workers=1)
-    assert result.made == len(result.rows) > 1 and not result.errors
+def test_the_fast_method_paints_as_the_fast_network_does_in_any_company(net, photos, tmp_path):
+    names, options = ["starry", "mosaic"], {"method": "fast", "net": net, "workers": 1}
+    result = stylize_folder(photos, tmp_path / "out", names, **options)
+    assert result.made == len(result.rows) == 5 and not result.errors
+    styles = [painting(name, STYLE_SIDE // 2) for name in names]
     for row in result.rows:
-        image = read_image(photos / row["source"])
-        shares = [row["styles"].get(name, 0) for name in ("starry", "mosaic")]
-        styles = [painting(name, 256) for name in ("starry", "mosaic")]
-        expected = fast_stylize(image, styles, style_weights=shares, alpha=row["alpha"], net=net)
+        shares = [row["styles"].get(name, 0) for name in names]
+        expected = fast_stylize(
+            read_image(photos / row["source"]), styles, style_weights=shares, alpha=row["alpha"], net=net
+        )
         assert (read_image(tmp_path / "out" / row["file"]) - expected).abs().max() < 2.5 / 255
         assert row["method"] == "fast"
+    (tmp_path / "alone" / "cup").mkdir(parents=True)
+    shutil.copy(photos / "cup" / "1.png", tmp_path / "alone" / "cup")
+    stylize_folder(tmp_path / "alone", tmp_path / "one", names[::-1], **options)
+    assert pictures(tmp_path / "one") == {"cup/1_png_0.png": pictures(tmp_path / "out")["cup/1_png_0.png"]}
 
 
-def test_the_fast_method_gives_the_same_bytes_for_any_company(net, photos, tmp_path):
-    options = {"method": "fast", "net": net, "workers": 1}
-    stylize_folder(photos, tmp_path / "all", ["starry", "mosaic", "woodcut"], **options)
-    one = next(file for file in photos.rglob("*.png"))
-    alone = tmp_path / "alone" / one.relative_to(photos)
-    alone.parent.mkdir(parents=True)
-    alone.write_bytes(one.read_bytes())
-    (row,) = stylize_folder(tmp_path / "alone", tmp_path / "out", ["woodcut", "starry", "mosaic"], **options).rows
-    assert (tmp_path / "out" / row["file"]).read_bytes() == (tmp_path / "all" / row["file"]).read_bytes()
-
-
-@pytest.mark.parametrize(
-    "change, text",
-    [({"alpha": 1.5}, "alpha in \\[0, 1\\] for the fast method"), ({"net": "vgg"}, "was trained, got vgg16")],
-)
-def test_the_fast_method_refuses(photos, tmp_path, change, text):
-    if "net" in change:
-        change = {"net": backbone("vgg16", weights=None, device="cpu")}
-    with pytest.raises(ValueError, match=text):
-        stylize_folder(photos, tmp_path / "out", ["starry"], method="fast", workers=1, **change)
-
-
-def test_pictures_of_another_run_are_pointed_out(net, photos, tmp_path):
-    options = {"method": "fast", "net": net, "workers": 1}
-    stylize_folder(photos, tmp_path / "out", ["starry"], per_image=2, **options)
-    with pytest.warns(UserWarning, match="5 pictures in .*out do not belong to this run, such as cat/0_png_1.png"):
-        stylize_folder(photos, tmp_path / "out", ["starry"], per_image=1, **options)
-    assert len(pictures(tmp_path / "out")) == 10  # nothing is lost
+def test_pictures_of_another_run_are_pointed_out(net, photos, done, styles):
+    shutil.rmtree(photos / "cup")
+    with pytest.warns(UserWarning, match="2 pictures in .*done do not belong to this run, such as cup/0_png_0.png"):
+        stylize_folder(photos, done, styles, net=net, steps=2, workers=1)
+    assert len(pictures(done)) == 5  # nothing is lost

@@ -4,10 +4,9 @@ import sys
 
 import psutil
 import pytest
-from shared_helpers import cut_short, fill, photo_of, pictures, without_seconds
+from shared_helpers import cut_short, fill, manifest_of, photo_of, pictures, without_seconds
 
 from d2lstyle import painting, stylize_folder, write_image
-from d2lstyle.folders.painting import read_manifest
 
 LONGEST_FOLDER = 40  # Ray keeps Unix sockets deep below it, whose paths may have 107 bytes
 
@@ -39,7 +38,7 @@ def paint(net, tmp_path):
     write_image(painting("mosaic", 48), style)
 
     def run(source, out, **options):
-        return stylize_folder(source, out, [str(style)], **{"net": net} | options)
+        return stylize_folder(source, out, [str(style)], **{"net": net, "steps": 12} | options)
 
     return run
 
@@ -52,44 +51,34 @@ def busy_actors():
             title = "".join(process.cmdline()[:1])
         except psutil.Error:  # it has just ended
             continue
-        if title.startswith("ray::MapWorker") and title.endswith("submit"):
+        if title == "ray::TileActor.write":
             found.append(process)
     return found
 
 
-def test_two_actors_write_the_bytes_of_one_core(session, paint, tmp_path):
-    photos = fill(tmp_path / "photos", {"cat": 11, "cup": 10})
-    write_image(photo_of(60, 40, 132), photos / "cup" / "large.png")
+def test_two_actors_write_the_bytes_of_one_core_even_if_one_is_killed(session, paint, tmp_path):
+    photos = fill(tmp_path / "photos", {"cat": 5, "cup": 5}, height=34, width=132)  # ten tiles of one
+    for number in range(3):
+        write_image(photo_of(60 + number), photos / "cup" / f"small{number}.png")
     (photos / "cup" / "text.png").write_text("no image")
     cut_short(photos / "cat" / "cut.jpg")
-    alone, counts = paint(photos, tmp_path / "local", steps=12, workers=1), []
-    options = {"engine": "ray", "workers": 2, "steps": 12}
-    spread = paint(photos, tmp_path / "ray", callback=lambda *count: counts.append(count), **options)
-    assert pictures(tmp_path / "ray") == pictures(tmp_path / "local")
-    assert without_seconds(spread.rows) == without_seconds(alone.rows) and all(
-        row["seconds"] > 0 for row in spread.rows
-    )
-    assert spread.errors == alone.errors and spread.errors.keys() == {"cup/text.png", "cat/cut.jpg"}
-    assert spread.made == 22 and spread.rows == read_manifest(tmp_path / "ray") and counts[-1][0] == counts[-1][1]
-    assert paint(photos, tmp_path / "local", **options).kept == 22  # to Ray, what was painted here is done
+    killed, counts = [], []
 
-
-def test_a_killed_actor_loses_nothing(session, paint, tmp_path):
-    photos, killed = fill(tmp_path / "photos", {"cat": 10, "cup": 6}, height=36, width=132), []  # 16 tiles of one
-
-    def kill(done, total):
+    def kill(*count):
+        counts.append(count)
         for actor in [] if killed else busy_actors()[:1]:
             actor.kill()
             killed.append(len(pictures(tmp_path / "ray")))
 
-    spread = paint(photos, tmp_path / "ray", steps=40, engine="ray", workers=2, callback=kill)
-    assert killed and killed[0] < 16
-    assert spread.errors == {} and spread.made == 16 == len({row["file"] for row in spread.rows})
-    alone = paint(photos, tmp_path / "local", steps=40, workers=1)
+    alone = paint(photos, tmp_path / "local", workers=1)
+    spread = paint(photos, tmp_path / "ray", engine="ray", workers=2, callback=kill)
+    assert killed and killed[0] < 13
     assert pictures(tmp_path / "ray") == pictures(tmp_path / "local")
-    assert without_seconds(spread.rows) == without_seconds(alone.rows) and spread.rows == read_manifest(
-        tmp_path / "ray"
-    )
+    assert without_seconds(spread.rows) == without_seconds(alone.rows) and spread.made == 13
+    assert all(row["seconds"] > 0 for row in spread.rows) and spread.rows == manifest_of(tmp_path / "ray")
+    assert spread.errors == alone.errors and spread.errors.keys() == {"cup/text.png", "cat/cut.jpg"}
+    assert counts[-1] == (15, 15)
+    assert paint(photos, tmp_path / "local", engine="ray").kept == 13  # to Ray, what was painted here is done
 
 
 def test_without_ray_the_error_says_what_to_install(paint, tmp_path, monkeypatch):

@@ -110,8 +110,8 @@ class Trainer:
         torch.manual_seed(seed)
         self.net = ds.backbone(fast.NETWORK, device="cpu")
         self.model = fast.FastStyle(self.net)
-        self.average = copy.deepcopy(self.model.painter)
-        self.optimizer = torch.optim.AdamW(self.model.painter.parameters(), LR, weight_decay=1e-4, betas=(0.9, 0.99))
+        self.average = copy.deepcopy(self.model.decoder)
+        self.optimizer = torch.optim.AdamW(self.model.decoder.parameters(), LR, weight_decay=1e-4, betas=(0.9, 0.99))
         self.minutes, self.seed, self.file = minutes, seed, Path(folder, "checkpoint.pt")
         self.iteration, self.seconds, self.losses = 0, 0.0, {}
         if self.file.exists():
@@ -133,15 +133,15 @@ class Trainer:
     def step(self, bank):
         rng = np.random.default_rng([self.seed, self.iteration])
         losses = self.batch_losses(bank, rng)
-        self.model.painter.zero_grad(set_to_none=True)
+        self.model.decoder.zero_grad(set_to_none=True)
         losses["total"].backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.painter.parameters(), LARGEST_NORM)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.decoder.parameters(), LARGEST_NORM)
         self.optimizer.param_groups[0]["lr"] = self.rate()
         self.optimizer.step()
         self.iteration += 1
         decay = min(EMA, self.iteration / (self.iteration + 10))
         with torch.no_grad():
-            for mine, live in zip(self.average.parameters(), self.model.painter.parameters()):
+            for mine, live in zip(self.average.parameters(), self.model.decoder.parameters()):
                 mine.lerp_(live, 1 - decay)
         now = {**{name: value.item() for name, value in losses.items()}, "norm": norm.item()}
         self.losses = {name: 0.98 * self.losses.get(name, value) + 0.02 * value for name, value in now.items()}
@@ -168,7 +168,7 @@ class Trainer:
             level: fast.Statistics(*(value.roll(1, 0) for value in values)) for level, values in paired.items()
         }
         statistics = fast.mixed_statistics([paired, neighbours], torch.stack((share, 1 - share), dim=1))
-        painted = self.model.paint(content, statistics, alpha, seed=int(rng.integers(2**31)))
+        painted = self.model(content, statistics, alpha, seed=int(rng.integers(2**31)))
         inside = painted.clamp(0, 1)
         image = painted + (inside - painted).detach()  # clamped, with a gradient everywhere
         features = self.model.encoder(image, self.layers)
@@ -202,7 +202,7 @@ class Trainer:
 
     def save(self):
         state = {
-            "model": self.model.painter.state_dict(),
+            "model": self.model.decoder.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "iteration": self.iteration,
@@ -214,7 +214,7 @@ class Trainer:
 
     def _load(self):
         state = torch.load(self.file, weights_only=True)
-        self.model.painter.load_state_dict(state["model"])
+        self.model.decoder.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds, self.losses = state["iteration"], state["seconds"], state["losses"]
@@ -247,6 +247,11 @@ def _square(photo, size):
     return resize(photo[..., y : y + side, x : x + side], (size, size))
 
 
+def painted(model, contents, style):
+    """Each content in the style, (B, 3, H, W) in [0, 1], by the network alone."""
+    return model(contents, model.statistics(style), torch.ones(len(contents))).clamp(0, 1)
+
+
 @torch.no_grad()
 def sheet(model, net, size=96, steps=60):
     """One picture: a row for each style; for each content what the fast network and `stylize` paint."""
@@ -255,7 +260,7 @@ def sheet(model, net, size=96, steps=60):
     rows = [torch.cat((blank, contents.repeat_interleave(2, dim=0)))]
     for style in styles.values():
         slow = ds.stylize(contents, style, net=net, sizes=[size], steps=steps).image
-        rows.append(torch.cat((style, torch.stack((model(contents, style), slow), dim=1).flatten(0, 1))))
+        rows.append(torch.cat((style, torch.stack((painted(model, contents, style), slow), dim=1).flatten(0, 1))))
     return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)[None]
 
 
@@ -265,14 +270,14 @@ def measure(model, net, size=96, steps=60):
     contents, styles = judged(size)
     for name, style in styles.items():
         slow = ds.stylize(contents, style, net=net, sizes=[size], steps=steps).image
-        painted = {"untouched": contents, "fast": model(contents, style), f"{steps} steps": slow}
-        for way, images in painted.items():
+        ways = {"untouched": contents, "fast": painted(model, contents, style), f"{steps} steps": slow}
+        for way, images in ways.items():
             content = ds.content_loss(_content(net, images), _content(net, contents), "relative").mean()
             yield f"{name:12} {way:10} style {ds.style_distance(net, images, style).mean():.4f} content {content:.4f}"
     style = styles["starry"]
     for batch in (1, 16, 64):
         images = contents.repeat(13, 1, 1, 1)[:batch]
-        fast_seconds = min(_seconds(lambda: model(images, style)) for _ in range(5)) / batch
+        fast_seconds = min(_seconds(lambda: painted(model, images, style)) for _ in range(5)) / batch
         yield f"batch {batch:2}: fast {1 / fast_seconds:.1f} images a second, {1000 * fast_seconds:.2f} ms an image"
         if batch < 64:
             slow = _seconds(lambda: ds.stylize(images, style, net=net, sizes=[size], steps=steps)) / batch
@@ -313,7 +318,7 @@ def main():
     if not (arguments.sheet or arguments.measure or arguments.publish):
         return _train(trainer)
     print(f"{trainer.iteration} iterations, {trainer.seconds / 60:.1f} minutes")
-    trainer.model.painter.load_state_dict(trainer.average.state_dict())
+    trainer.model.decoder.load_state_dict(trainer.average.state_dict())
     if arguments.sheet:
         ds.write_image(sheet(trainer.model, trainer.net, arguments.size), arguments.sheet)
     if arguments.measure:

@@ -1,0 +1,188 @@
+"""What there is to paint, and what of it is done: a job for each picture, and tiles of jobs that share a pass.
+
+What a picture looks like depends on its own path, the styles and the seed alone. Its recipe, a digest of all that
+decides its looks, is kept inside the picture, so that a later run knows what is done.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..backbones import MIN_SIDE, Backbone, backbone
+from ..datasets.class_folders import class_listing, split_folders, split_of
+from ..engine import checks
+from ..engine.files import file_digest, read_json_lines
+from ..fast.network import NETWORK, check_backbone
+from ..fast.network import SHA256 as FAST_WEIGHTS
+from ..fast.painting import draw_shares, strengths
+from ..images import scaled_size
+from ..samples.styles import named_styles
+from ..transfer import METHODS
+
+TILE, TILE_SIDE = 8, 128  # so many pictures share a pass, if their longer side has at most so many pixels
+NOTE, MANIFEST = "d2lstyle", "manifest.jsonl"  # the keyword of the note inside a picture; the file beside them
+HELD_OUT = ("validation", "test")
+RECIPE = 1  # to be raised when pictures come out differently
+ORIENTATION = 0x0112  # of a photo, in its Exif data
+
+
+@dataclass(eq=False)  # joblib compares those of two calls, and tensors are not simply equal
+class Settings:
+    """What shapes the pictures, of `stylize_folder`: checks itself, reads styles and network, travels to workers."""
+
+    source: Path
+    out: Path
+    styles: dict  # {name: (1, 3, h, w)}, of a list
+    net: Backbone
+    device: str
+    method: str
+    per_image: int
+    alpha: tuple  # (lowest, highest), of a number or such a pair
+    mixture: float
+    size: int | None
+    steps: int
+    seed: int
+
+    def __post_init__(self):
+        fast = checks.choice("method", self.method, METHODS) == "fast"
+        checks.whole("per_image", self.per_image, 1)
+        checks.whole("steps", self.steps, 1)
+        checks.number("mixture", self.mixture, 0)
+        if self.size is not None:
+            checks.pixels("size", self.size)
+        if strengths(self.alpha)[1] > 1 and fast:
+            raise ValueError(f"expected alpha in [0, 1] for the fast method, got {self.alpha!r}")
+        self.alpha = strengths(self.alpha)
+        if fast:
+            check_backbone(self.net)
+        pictures = named_styles(self.styles)
+        digests = {name: _digest(picture.numpy().tobytes()) for name, picture in pictures.items()}
+        # By digest: statistics are added in the order of the styles, and another would be rounded in another way.
+        self.digests = dict(sorted(digests.items(), key=lambda item: item[::-1]))
+        self.styles = {name: pictures[name] for name in self.digests}
+        self.net = self.net or backbone(NETWORK if fast else "auto", device=self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One picture to make; its fields are the manifest's, besides the seconds."""
+
+    file: str  # below the folder written
+    source: str  # below the folder read
+    source_sha256: str
+    split: str | None  # None where the folder has no splits
+    copy: int  # which of the copies of its source, from 0
+    styles: dict  # {name: proportion}
+    alpha: float  # strength; 1 is the network's own style weight, or all of the fast method
+    recipe: str  # digest of all that decides how the picture looks
+    method: str = "optimise"
+
+
+def listings(source, out, force):
+    """{split, None where there is none: {class: files}} of what may be painted; a ValueError for unfit folders."""
+    if not source.is_dir():
+        raise ValueError(f"there is no folder {source}")
+    if source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f"expected a folder outside {source} to write, got {out}: its pictures would become a class")
+    places, side = split_folders(source), split_of(source.resolve().name)
+    if not places and side in HELD_OUT and not force:
+        why = "painted, it has nothing left to say of photos (force=True does it)"
+        raise ValueError(f"{source} is a {side} split: {why}")
+    if places and not force:
+        if "train" not in places:
+            raise ValueError(f"{source} has no folder 'train', only {', '.join(places)} (force=True paints those)")
+        places = {"train": places["train"]}
+    return {split: class_listing(place) for split, place in (places or {side: source}).items()}
+
+
+def plan(settings, found):
+    """{Job: (height, width)} for all `listings`, and {source: error} of images whose size cannot be read."""
+    work = FAST_WEIGHTS if settings.method == "fast" else settings.steps
+    weights = b"".join(value.cpu().contiguous().numpy().tobytes() for value in settings.net.state_dict().values())
+    common = [RECIPE, settings.method, settings.size, work, settings.net.name, _digest(weights)]
+    jobs, errors = {}, {}
+    files = [(split, file) for split, listing in found.items() for files in listing.values() for file in files]
+    for split, file in files:
+        source = file.relative_to(settings.source).as_posix()
+        try:
+            shape, sha256 = _shape(file, settings.size), file_digest(file)
+        except (ValueError, OSError) as error:
+            errors[source] = str(error)
+            continue
+        for copy in range(settings.per_image):
+            target = Path(source).with_name(f"{file.stem}_{file.suffix[1:]}_{copy}.png").as_posix()
+            shares, alpha = _draw(source, copy, settings)
+            by_digest = sorted((settings.digests[name], share) for name, share in shares.items())
+            recipe = _digest([*common, sha256, alpha, by_digest])
+            jobs[Job(target, source, sha256, split, copy, shares, alpha, recipe, settings.method)] = shape
+    return jobs, errors
+
+
+def _draw(source, copy, settings):
+    """({style: proportion}, strength) of a picture: the same whoever asks, and in whatever order."""
+    rng = np.random.default_rng(int(_digest([source, copy, list(settings.digests.values()), settings.seed]), 16))
+    shares = zip(settings.styles, draw_shares(rng, len(settings.styles), settings.mixture))
+    rounded = {name: round(float(share), 4) for name, share in shares if share >= 5e-5}  # as the manifest says
+    return rounded, round(float(rng.uniform(*settings.alpha)), 4)
+
+
+def _digest(what):
+    """sha256 of bytes, or of anything that JSON can say."""
+    return hashlib.sha256(what if isinstance(what, bytes) else json.dumps(what).encode()).hexdigest()
+
+
+def _shape(file, size):
+    """(height, width) that the image will have, from the head of its file."""
+    try:
+        with Image.open(file) as image:
+            shape = image.size if image.getexif().get(ORIENTATION, 1) >= 5 else image.size[::-1]
+    except Exception as error:  # Pillow raises nearly every kind on damaged data
+        raise ValueError(f"{file} cannot be read as an image: {error}") from None
+    height, width = shape if size is None else scaled_size(shape, size)
+    if min(height, width) < MIN_SIDE:
+        expected = f"expected at least {MIN_SIDE} x {MIN_SIDE} pixels"
+        raise ValueError(f"{expected}, got {height} x {width}: give a larger size")
+    return height, width
+
+
+def tiles_of(jobs):
+    """Lists of jobs that share a pass, all of one shape, out of {job: shape}."""
+    by_shape = defaultdict(list)
+    for job, shape in jobs.items():
+        by_shape[shape].append(job)
+    starts = [(shape, i) for shape, alike in by_shape.items() for i in range(0, len(alike), tile_size(shape))]
+    return [by_shape[shape][i : i + tile_size(shape)] for shape, i in starts]
+
+
+def tile_size(shape):
+    """How many pictures of a shape share a pass, be there so many or not: a function of the picture alone."""
+    return TILE if max(shape) <= TILE_SIDE else 1
+
+
+def finished(out, jobs, resume):
+    """{file: row} of the jobs whose picture is there; the note inside each tells, whatever became of the manifest."""
+    rows = {}
+    seconds = {(row.get("file"), row.get("recipe")): row.get("seconds") for row in read_json_lines(out / MANIFEST)}
+    for job in jobs:
+        path = out / job.file
+        if path.exists():
+            note = _note(path)
+            if note is None:
+                raise ValueError(f"{path} is in the way, and no picture of ours: choose another folder, or remove it")
+            if resume and note.get("recipe") == job.recipe:
+                rows[job.file] = asdict(job) | {"seconds": seconds.get((job.file, job.recipe))}
+    return rows
+
+
+def _note(path):
+    """What a picture says of itself; None for a file that is none of ours."""
+    try:
+        with Image.open(path) as image:
+            return json.loads(image.text[NOTE])
+    except Exception:  # not an image, not a PNG, no note, damaged
+        return None

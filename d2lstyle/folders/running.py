@@ -1,0 +1,192 @@
+"""A whole class folder -> its stylised copy; an interrupted run goes on where it was."""
+
+import filecmp
+import json
+import math
+import signal
+import time
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import joblib
+import torch
+
+from ..datasets.class_folders import split_folders, split_of
+from ..engine import checks
+from ..engine.files import append_json_line, write_whole
+from .jobs import HELD_OUT, MANIFEST, Settings, finished, listings, plan, tile_size, tiles_of
+from .painting import TilePainter
+from .ray import on_ray
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class FolderResult:
+    """The outcome of `stylize_folder`.
+
+    Attributes:
+        rows: the manifest: a dict a picture, the fields of `Job` and "seconds", sorted by file; "seconds" is None for a
+            picture whose run was killed before it could write them down.
+        errors: {source: what went wrong}.
+        made, kept, pending: how many pictures this call painted, found done, or, in a dry run, found to do.
+        seconds: of the whole call; for a dry run the estimate of what is to do.
+    """
+
+    rows: list = field(repr=False)
+    errors: dict
+    made: int
+    kept: int
+    seconds: float
+    pending: int = 0
+
+
+def stylize_folder(
+    source,
+    out,
+    styles,
+    *,
+    per_image=1,
+    alpha=(0.3, 1.0),
+    mixture=0.2,
+    size=None,
+    steps=40,
+    net=None,
+    method="optimise",
+    engine="local",
+    workers=None,
+    resume=True,
+    force=False,
+    dry_run=False,
+    seed=0,
+    device="auto",
+    callback=None,
+):
+    """Paint every image of a class folder; labels stay with the folders.
+
+    Args:
+        source: a folder with a folder of images for each class, or with such folders for train, validation and test, of
+            which train alone is painted.
+        out: the folder to write: PNG files under the same class folders, and `manifest.jsonl`.
+        styles: list of files, names of embedded paintings or photos, or tensors (1, 3, H, W).
+        per_image: copies of each image, each in another mixture.
+        alpha: strength, a number, or (lowest, highest) to be drawn for each picture; 0 leaves the image as it is, 1 is
+            the network's own style weight, or as far as the fast method goes.
+        mixture: concentration of the Dirichlet distribution that draws the proportions of the styles: 0 for one style a
+            picture, small for one that leads, 1 and more for all alike.
+        size: pixels of the longer side, or None for each image's own.
+        steps: of the optimisation.
+        net: a `Backbone`, or None for `backbone("auto")`.
+        method: "optimise", or "fast": the trained network of `fast_stylize`, some forty times sooner and rougher; it
+            knows no steps, and no backbone but the embedded one.
+        engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
+        workers: processes, each on one core or GPU; None for as many as there are.
+        resume: whether finished pictures of the same recipe are kept; else all are painted anew.
+        force: paint validation and test images, too; whoever trains on those has nothing left to test with.
+        dry_run: paint one tile to tell how long the rest will take, and write nothing.
+        seed: of mixtures and strengths.
+        device: as in `backbone`; only read where net is None.
+        callback: called with (pictures done, pictures in all).
+    Returns:
+        FolderResult. An image that cannot be read or painted is in its `errors`; the others are made all the same.
+    Raises:
+        ValueError, TypeError: an argument is not as said above, the folder is a validation or test split, or `out`
+            holds a file that is not ours where a picture should go.
+        ImportError: the engine is not installed.
+
+    Shinde, section 4: stylised copies enlarge a data set.
+    """
+    began = time.perf_counter()
+    checks.choice("engine", engine, ENGINES)
+    checks.whole("workers", 1 if workers is None else workers, 1)
+    source, out = Path(source), Path(out)
+    found = listings(source, out, force)
+    settings = Settings(source, out, styles, net, device, method, per_image, alpha, mixture, size, steps, seed)
+    _warn_of_held_out_styles(source, styles)
+    jobs, errors = plan(settings, found)
+    rows = finished(out, jobs, resume)
+    _warn_of_strangers(out, jobs)
+    kept, total = len(rows), len(jobs) + len(errors)
+    tiles = tiles_of({job: shape for job, shape in jobs.items() if job.file not in rows})
+    if dry_run:
+        return FolderResult([], errors, 0, kept, _estimate(settings, jobs, tiles, workers), len(jobs) - kept)
+    out.mkdir(parents=True, exist_ok=True)
+    for tried, row in enumerate(_painted(engine, settings, tiles, workers), start=kept + len(errors) + 1):
+        if "error" in row:
+            errors[row["source"]] = row["error"]
+        else:
+            rows[row["file"]] = row
+            append_json_line(out / MANIFEST, row)
+        if callback:
+            callback(tried, total)
+    ordered = [rows[name] for name in sorted(rows)]
+    write_whole(out / MANIFEST, "".join(f"{json.dumps(row)}\n" for row in ordered))
+    return FolderResult(ordered, errors, len(rows) - kept, kept, time.perf_counter() - began)
+
+
+def _warn_of_held_out_styles(source, styles):
+    """A style image from the validation or test side teaches its textures to the training set."""
+    full = source.resolve()
+    places = split_folders(source) or (split_folders(full.parent) if split_of(full.name) else {})
+    held_out = [(side, file) for side in HELD_OUT if side in places for file in sorted(places[side].rglob("*"))]
+    for style in styles:
+        if isinstance(style, torch.Tensor) or not Path(style).is_file():
+            continue
+        for side, file in held_out:
+            if file.is_file() and filecmp.cmp(style, file, shallow=False):  # which reads files of one size alone
+                what = f"the style {style} is an image of the {side} side, {file}"
+                warnings.warn(f"{what}: what is measured there will be too good", stacklevel=3)
+                break
+
+
+def _warn_of_strangers(out, jobs):
+    """Pictures of an earlier run, of fewer copies or of images that are gone: a data set would read them, too."""
+    strangers = sorted({file.relative_to(out).as_posix() for file in out.rglob("*.png")} - {job.file for job in jobs})
+    if strangers:
+        what = f"{len(strangers)} pictures in {out} do not belong to this run, such as {strangers[0]}"
+        warnings.warn(f"{what}: remove them, or whoever reads the folder takes them, too", stacklevel=3)
+
+
+def _estimate(settings, shapes, tiles, workers):
+    """Seconds that all tiles will take, from painting the first: by their pixels, shared out among the workers."""
+    if not tiles:
+        return 0.0
+    began = time.perf_counter()
+    TilePainter(settings).paint(tiles[0])
+    seconds = time.perf_counter() - began
+    pixels = [math.prod(shapes[tile[0]]) * tile_size(shapes[tile[0]]) for tile in tiles]
+    return seconds * sum(pixels) / pixels[0] / _n_workers(workers, settings.net, tiles)
+
+
+def _painted(engine, settings, tiles, workers):
+    """The rows of all tiles as they come."""
+    if tiles:
+        for rows in (on_ray if engine == "ray" else _locally)(settings, tiles, workers):
+            yield from rows
+
+
+def _locally(settings, tiles, workers):
+    workers = _n_workers(workers, settings.net, tiles)
+    if workers == 1:
+        return map(TilePainter(settings).write, tiles)
+    with joblib.parallel_config("loky", initializer=_start_worker, initargs=(settings,)):
+        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=2 * workers)
+        return parallel(joblib.delayed(_paint_in_worker)(tile) for tile in tiles)
+
+
+def _n_workers(workers, net, tiles):
+    most = joblib.cpu_count() if net.mean.device.type == "cpu" else torch.cuda.device_count() or 1
+    return min(workers or most, len(tiles))
+
+
+_kept = {}  # in a worker process: its painter, which would else travel with each tile, network and all
+
+
+def _start_worker(settings):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
+    _kept["painter"] = TilePainter(settings)
+
+
+def _paint_in_worker(tile):
+    return _kept["painter"].write(tile)
