@@ -11,10 +11,10 @@ from dataclasses import asdict
 
 import torch
 
+from ..engine.checks import proportions
 from ..engine.devices import is_out_of_memory, one_thread
 from ..fast.painting import StyleBank
 from ..images import read_image, write_image
-from ..engine.checks import proportions
 from ..transfer import default_weights, stylize
 from .jobs import NOTE, TILE, tile_size
 

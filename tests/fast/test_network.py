@@ -1,4 +1,4 @@
-"""Style transfer in one pass: what comes out, that images do not mix, and that the shipped weights know unseen styles."""
+"""Style transfer in one pass: what comes out, that images do not mix, that the shipped weights know unseen styles."""
 
 import numpy as np
 import pytest
