@@ -100,13 +100,13 @@ def listings(source, out, force):
     return {split: class_listing(place) for split, place in (places or {side: source}).items()}
 
 
-def plan(settings, found):
+def plan(settings, sources):
     """{Job: (height, width)} for all `listings`, and {source: error} of images whose size cannot be read."""
     work = FAST_WEIGHTS if settings.method == "fast" else settings.steps
     weights = b"".join(value.cpu().contiguous().numpy().tobytes() for value in settings.net.state_dict().values())
     common = [RECIPE, settings.method, settings.size, work, settings.net.name, _digest(weights)]
     jobs, errors = {}, {}
-    files = [(split, file) for split, listing in found.items() for files in listing.values() for file in files]
+    files = [(split, file) for split, listing in sources.items() for files in listing.values() for file in files]
     for split, file in files:
         source = file.relative_to(settings.source).as_posix()
         try:

@@ -10,7 +10,7 @@ def seigaiha(at, rng):
     drift = noise(rng, 2, 2)
     x, y = at.x + 0.012 * drift(at.x, at.y), at.y + 0.012 * drift(at.y + 4, at.x)
     radius = 0.118
-    found = np.zeros(x.shape, bool)
+    covered = np.zeros(x.shape, bool)
     rho, turn, row, column = (np.zeros(x.shape, np.float32) for _ in range(4))
     shift = rng.uniform(0, 2 * radius, 2)
     for k in (2, 1, 0, -1):
@@ -19,9 +19,9 @@ def seigaiha(at, rng):
         i = np.round((x + shift[0]) / (2 * radius) - (j % 2) / 2)
         cx = (i + (j % 2) / 2) * 2 * radius - shift[0]
         d = np.hypot(x - cx, y - cy) / radius
-        new = ~found & (d < 1)
+        new = ~covered & (d < 1)
         rho, turn = np.where(new, d, rho), np.where(new, np.arctan2(y - cy, x - cx), turn)
-        row, column, found = np.where(new, j, row), np.where(new, i, column), found | new
+        row, column, covered = np.where(new, j, row), np.where(new, i, column), covered | new
     return _enamel(at, rng, drift, rho, turn, row, column)
 
 
