@@ -44,9 +44,7 @@ FIGURES = {
     "a history": lambda: plot_history(history()),
     "other terms": lambda: plot_history(history(), terms=["style relu1_1"], title="one layer"),
     "one step": lambda: plot_history(history(1)),
-    "curves": lambda: plot_curves(
-        {"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", logarithmic=True
-    ),
+    "curves": lambda: plot_curves({"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", True),
     "intervals": lambda: plot_intervals(GROUPS, "gain", "two groups"),
     "a forest": lambda: plot_forest({"here": GROUPS, "there": GROUPS}, "gain", "two panels"),
     "matrices": lambda: show_matrices([torch.eye(4), torch.rand(8, 8)], ["a", "b"], title="Grams"),
@@ -91,12 +89,11 @@ def test_curves_hold_their_numbers():
 
 def ranges(axis):
     """(mean, low, high, row) of each interval drawn, group by group."""
-    found = []
-    for container in axis.containers:
-        dots, _, (whiskers,) = container
+    rows = []
+    for dots, _, (whiskers,) in axis.containers:
         for mean, row, ((low, _), (high, _)) in zip(dots.get_xdata(), dots.get_ydata(), whiskers.get_segments()):
-            found.append((mean, low, high, round(row)))
-    return found
+            rows.append((mean, low, high, round(row)))
+    return rows
 
 
 def test_intervals_hold_their_numbers():
@@ -111,7 +108,7 @@ def test_each_panel_of_a_forest_holds_its_own():
     here, there = {"x": GROUPS["few"]}, {"x": GROUPS["many"]}
     axes = plot_forest({"here": here, "there": there}, "gain", "two panels").axes
     for axis, title, group in zip(axes, ("here", "there"), (here, there)):
-        np.testing.assert_allclose([found[:3] for found in ranges(axis)], list(group["x"].values()))
+        np.testing.assert_allclose([row[:3] for row in ranges(axis)], list(group["x"].values()))
         assert axis.get_title() == title and [0, 0] in [list(line.get_xdata()) for line in axis.lines]
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["a", "b"]
 

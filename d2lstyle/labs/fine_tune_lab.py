@@ -53,11 +53,14 @@ class FineTuneLab(Lab):
         self.place = menu("tested in", list(DOMAINS), "showroom")
         self.controls, self.mistakes = RunControls(self, self._train), picture("mistakes")
         self._charts = [
-            LineChart(["training"], "step", "Loss of training", size=(3, 2.6)),
-            LineChart(["validation"], "epoch", "Accuracy of validation", size=(3, 2.6), bounds=(0, 1)),
+            LineChart(["training"], "step", "Loss of training", size=(2.4, 2.3)),
+            LineChart(["validation"], "epoch", "Accuracy of validation", size=(2.4, 2.3), bounds=(0, 1)),
         ]
+        for chart in self._charts:
+            chart.view.layout.width = "50%"
+        self.mistakes.layout.display = "none"  # until there are any
         charts = widgets.HBox([chart.view for chart in self._charts], layout=WIDE)
-        self.show([*self.sliders.values(), self.place, self.controls.view], [charts, self.mistakes])
+        self.show([*self.sliders.values(), self.place, self.controls.view], [charts], self.mistakes)
         self._draw_charts()
 
     def still(self):
@@ -72,6 +75,7 @@ class FineTuneLab(Lab):
     def _train(self, checkpoint):
         settings, place = {name: control.value for name, control in self.sliders.items()}, self.place.value
         self.losses, self.accuracies, self.result = [], [], None
+        self.mistakes.layout.display = "none"
 
         def loading(split):
             return Progress(self.controls, checkpoint, split + " set: {} of {} pictures")
@@ -90,7 +94,7 @@ class FineTuneLab(Lab):
         checkpoint()
         result = evaluate(self.model, test)
         self._figure, self.result = _mistakes(test, result, place, "Trained"), result
-        self.mistakes.value = drawn(self._figure)
+        self.mistakes.value, self.mistakes.layout.display = drawn(self._figure), None
         self.controls.report(1, f"{float(result):.0%} of {len(test)} pictures right in the {place.replace('_', ' ')}")
 
     def _data(self, images, place, tested, loading=lambda split: None):

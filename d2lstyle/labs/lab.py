@@ -21,7 +21,7 @@ STYLE = """<style>
 .d2l-lab { --jp-widgets-font-size: 16px; --jp-widgets-inline-height: 32px; --jp-widgets-inline-width-short: 112px;
   max-width: 1140px; overflow: hidden; line-height: 1.4; }
 .d2l-lab .widget-button { font-weight: 600; }
-.d2l-lab .d2l-picture { width: 100%; object-fit: contain; }
+.d2l-lab .d2l-picture { width: 100%; margin: 2px 0; object-fit: contain; }
 .d2l-lab :focus-visible, .d2l-lab .noUi-handle:focus { outline: 3px solid #f28c28; outline-offset: 2px; }
 .d2l-lab .widget-html, .d2l-lab .widget-html-content { height: auto; line-height: 1.4; overflow-wrap: anywhere; }
 .d2l-lab pre { white-space: pre-wrap; word-break: normal; overflow-wrap: normal; font-size: 13px; margin: 0; }
@@ -42,12 +42,12 @@ class Lab:
         self.status, self.error, self.view = widgets.HTML(), None, None
         self._tasks, self._lock = {}, Lock()
 
-    def show(self, left, right):
-        """Build the panel: two columns of widgets, below one another where the page is narrow, and the status last."""
+    def show(self, left, right, *below):
+        """Build the panel: two columns of widgets, below one another where the page is narrow; the status last."""
         layout = {"flex": "1 1 375px", "min_width": "0", "margin": "0 12px 0 0"}
         sides = [widgets.VBox(side, layout=layout) for side in (left, right)]
         both = widgets.Box(sides, layout={"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"})
-        self.view = widgets.VBox([widgets.HTML(STYLE), both, self.status]).add_class("d2l-lab")
+        self.view = widgets.VBox([widgets.HTML(STYLE), both, *below, self.status]).add_class("d2l-lab")
 
     def say(self, text, color="inherit"):
         """Show a sentence below the lab."""

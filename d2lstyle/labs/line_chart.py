@@ -26,7 +26,7 @@ class LineChart:
         self.axes.tick_params(color=GREY, labelcolor=GREY)
         self.axes.minorticks_off()
         self.axes.yaxis.set_major_formatter("{x:g}")  # half the time of powers
-        self.axes.xaxis.get_major_locator().set_params(integer=True)
+        self.axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         self.axes.spines[:].set_color(GREY)
         self.axes.grid(color=GREY, alpha=0.25)
         self._lines = [self.axes.plot([], [], color=color, label=name)[0] for name, color in zip(names, COLORS)]

@@ -17,9 +17,11 @@ LAB_CALL = re.compile(r"\bwidgets\.\w+Lab\(")
 
 def fits(lab):
     """Whether nothing of the lab is cut off or lies beyond the window at its right."""
-    box = lab.bounding_box()
-    widths = lab.evaluate("each => [each.scrollWidth, each.clientWidth]")
-    return widths[0] <= widths[1] and box["x"] + box["width"] <= 1280
+    right = lab.evaluate("lab => lab.getBoundingClientRect().right")
+    items = lab.locator("img, button, select, .widget-readout").evaluate_all(
+        "items => items.map(item => item.getBoundingClientRect().right)"
+    )
+    return max(items) <= right + 1 and right <= 1280
 
 
 def step_of(notebook):
