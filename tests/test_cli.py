@@ -275,7 +275,7 @@ def test_help(command, name):
     assert status == 0 and "Usage" in out
 
 
-def test_the_choices_are_those_of_the_functions(photo, starry, net, tmp_path):
+def test_the_choices_are_those_of_the_functions(photo, starry, net, photos):
     """Each choice of an option is accepted where it goes to, and another one is refused with the same list."""
     choices = {
         name: get_args(hint.__origin__ if hasattr(hint, "__metadata__") else hint)
@@ -287,7 +287,7 @@ def test_the_choices_are_those_of_the_functions(photo, starry, net, tmp_path):
             stylize(photo, starry, net=net, steps=1, **{name: "none of them"})
     for name in ("method", "engine"):
         with pytest.raises(ValueError, match=f"There are {', '.join(choices[name])}$"):
-            stylize_folder(tmp_path, tmp_path / "out", ["starry"], net=net, **{name: "none of them"})
+            stylize_folder(photos, "painted", ["starry"], net=net, **{name: "none of them"})
 
 
 def test_progress_bar_counts_to_the_end(net, photo, starry, capsys):
