@@ -24,14 +24,13 @@ from . import (
 from .augment import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop, RandomVerticalFlip
 from .backbones import Backbone, backbone
 from .datasets import ImageDataset, load_dataset
-from .engine.gram_error import gram_loss
 from .fast import RandomStyle, fast_stylize
 from .finetune import freeze, param_groups, replace_head, stages
 from .folders import FolderResult, stylize_folder
 from .images import read_image, write_image
 from .labs import widgets
 from .light import Lighting
-from .losses import content_loss, gram, style_layer_loss, style_loss, top_channels, total_variation
+from .losses import content_loss, gram, gram_loss, style_layer_loss, style_loss, top_channels, total_variation
 from .maps import (
     cascading_randomization,
     deletion_curve,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from .engine import checks
-from .images import scaled_size
+from .engine.checks import scaled_size
 
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's grey
 CHUNK_VALUES = 2**20  # in a chunk of a batch: with fewer, threads wait for each other; more leave the cache

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, PngImagePlugin
 
 from .engine import checks
+from .engine.checks import scaled_size
 from .engine.files import part_of, replacing
 
 
@@ -88,12 +89,6 @@ def resize(image, size):
     if size == tuple(image.shape[-2:]):
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-
-
-def scaled_size(shape, size):
-    """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
-    sides = checks.pixels("size", size)
-    return sides if len(sides) == 2 else tuple(max(1, round(side * size / max(shape))) for side in shape)
 
 
 def _rgb_array(image):

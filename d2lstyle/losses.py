@@ -14,6 +14,7 @@ set of weights serves every network, layer and image size.
 import torch
 
 from .engine import checks
+from .engine.gram_error import LazyGram, rows_of
 
 CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
 TINY = 1e-12  # keeps "relative" finite where a target is all zero
@@ -38,7 +39,7 @@ def gram(features, weights=None):
     """
     if features.ndim != 4:
         raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
-    rows = _rows(features)
+    rows = rows_of(features)
     if weights is None:
         return rows.transpose(1, 2) @ rows
     weights = checked_weights(weights, features).flatten(2).transpose(1, 2)
@@ -110,6 +111,14 @@ def style_layer_loss(G, A, n_positions, convention="gatys"):
     n_channels = A.shape[1]
     mean_square = error / (n_channels * n_positions) ** 2
     return {"gatys": mean_square / 4, "cs231n": mean_square, "d2l": mean_square / n_channels**2}[convention]
+
+
+def gram_loss(features, A, convention="gatys"):
+    """`style_layer_loss` of features (B, C, H, W), (B,): the same numbers with the gradient written out, sooner.
+
+    Other arguments and errors are as there; sums are taken in float32 or wider.
+    """
+    return style_layer_loss(LazyGram(features), A, features.shape[2:].numel(), convention)
 
 
 def style_loss(grams, targets, n_positions, layer_weights=None, convention="gatys"):
@@ -188,11 +197,6 @@ def total_variation(images, convention="lecture"):
     if convention == "d2l":
         return (down.abs().sum(1) / max(down.shape[1], 1) + across.abs().sum(1) / max(across.shape[1], 1)) / 2
     return down.square().sum(1) + across.square().sum(1)
-
-
-def _rows(features):
-    """(B, H * W, C): in memory that is how the networks' channels_last features lie, so nothing is copied."""
-    return features.movedim(1, -1).flatten(1, 2)
 
 
 def checked_weights(weights, features, name="position weights"):

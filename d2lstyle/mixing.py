@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from .engine import checks
-from .engine.checks import proportions
-from .images import resize, scaled_size
+from .engine.checks import proportions, scaled_size
+from .images import resize
 from .losses import checked_weights, gram, kept_count, style_layer_loss, top_channels
 
 MIXES = ("grams", "features")

@@ -39,16 +39,16 @@ REGISTRY = re.compile(
 )
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykernel[_]|\b[A-Z]:\\+Users\\")
 
-# The house plan, from the ground up: a file imports only from its own floor and those below. The engine has two floors,
-# for images and losses stand between its doors (checks, files, devices) and what makes networks fast.
-DOORS = ("engine.checks", "engine.files", "engine.devices")
+# The house plan, from the ground up: a file imports only from its own floor and those below.
 FLOORS = (
-    DOORS,
-    ("results", "progress"),
-    ("images", "losses", "augment", "light"),
     ("engine",),
+    ("results", "progress"),
+    ("images", "losses"),
+    ("augment",),
+    ("light",),
     ("backbones",),
-    ("finetune", "training"),
+    ("finetune",),
+    ("training",),
     ("mixing",),
     ("transfer",),
     ("maps",),
@@ -127,7 +127,7 @@ def imports(path):
 
 def room_of(module):
     """The room, or core file, that a module or a name in it belongs to."""
-    return next((door for door in DOORS if f"{module}.".startswith(f"{door}.")), module.split(".")[0])
+    return module.split(".")[0]
 
 
 def floor_of(module):
@@ -225,7 +225,7 @@ def test_the_core_imports_no_room_but_the_engine():
         (name, room)
         for name in CORE
         for room in map(room_of, imports(PACKAGE / f"{name}.py")[1])
-        if room not in (*CORE, *DOORS, "engine")
+        if room not in (*CORE, "engine")
     }
     assert beside == set()
 

@@ -72,6 +72,12 @@ def pixels(name, value):
     return sides
 
 
+def scaled_size(shape, size):
+    """(height, width) of an image of `shape` (H, W) whose longer side becomes `size`; a pair is taken as it is."""
+    sides = pixels("size", size)
+    return sides if len(sides) == 2 else tuple(max(1, round(side * size / max(shape))) for side in shape)
+
+
 def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
     """A number or (B,) numbers -> (B,), all within [low, high]; else a TypeError or ValueError."""
     try:

@@ -2,22 +2,10 @@
 
 import torch
 
-from ..losses import _rows, style_layer_loss
 
-
-def gram_loss(features, A, convention="gatys"):
-    """`style_layer_loss(gram(features), A, H * W, convention)` with the gradient written out: the same numbers, faster.
-
-    Args:
-        features: (B, C, H, W), of any float type; sums are taken in float32 or wider.
-        A: (B, C, C) raw Grams of the style over H * W positions; A may have B = 1.
-        convention: see `losses`.
-    Returns:
-        (B,)
-    Raises:
-        ValueError: shapes do not fit, or the convention is unknown.
-    """
-    return style_layer_loss(LazyGram(features), A, features.shape[2:].numel(), convention)
+def rows_of(features):
+    """(B, H * W, C): in memory that is how the networks' channels_last features lie, so nothing is copied."""
+    return features.movedim(1, -1).flatten(1, 2)
 
 
 class LazyGram:
@@ -30,11 +18,11 @@ class LazyGram:
             one_for_all = len(channels) == 1
             channels = channels if one_for_all else channels[:, :, None, None]
             features = features[:, channels[0]] if one_for_all else features.take_along_dim(channels, 1)
-        self._rows, self.shape, self.ndim = _rows(features), (*features.shape[:2], features.shape[1]), 3
+        self.rows, self.shape, self.ndim = rows_of(features), (*features.shape[:2], features.shape[1]), 3
 
     def square_error(self, A):
         """sum (G - A)^2, (B,)."""
-        return _GramError.apply(self._rows, A)
+        return _GramError.apply(self.rows, A)
 
 
 class _GramError(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Coarse to fine: which sizes a run goes through, and how many steps it spends at each."""
 
-from ..images import scaled_size
 from . import checks
+from .checks import scaled_size
 from .networks import MIN_SIDE
 
 

@@ -17,6 +17,7 @@ from torch import nn
 from ..backbones import backbone
 from ..engine.devices import best_device
 from ..engine.files import file_digest
+from ..engine.gram_error import rows_of
 from ..engine.prepare import prepared
 
 WEIGHTS = Path(__file__).parent / "weights" / "fast_style.pt"
@@ -85,7 +86,7 @@ class Level(nn.Module):
 
     def statistics(self, features):
         """`Statistics` of features (B, C, H, W)."""
-        mixed_mean, covariance = _mean_and_covariance(_rows(self.mix(features)))
+        mixed_mean, covariance = _mean_and_covariance(rows_of(self.mix(features)))
         return Statistics(*_mean_and_variance(features), mixed_mean.squeeze(1), covariance)
 
     def forward(self, features, style, alpha, generator):
@@ -103,7 +104,7 @@ class Level(nn.Module):
         Noise joins them in between, from which the decoder makes texture where the content is empty. It is the same for
         every image of a batch, so that a batch equals its images alone.
         """
-        rows = _rows(mixed)
+        rows = rows_of(mixed)
         mean, covariance = _mean_and_covariance(rows)
         whitening = torch.linalg.inv(_root(covariance, style.covariance))
         white = (rows - mean) @ whitening.transpose(1, 2)
@@ -111,11 +112,6 @@ class Level(nn.Module):
         white = (white + self.noise * noise) / (1 + self.noise.square()).sqrt()
         colored = white @ _root(style.covariance).transpose(1, 2) + style.mixed_mean[:, None]
         return colored.unflatten(1, mixed.shape[2:]).movedim(-1, 1)
-
-
-def _rows(features):
-    """(B, H * W, C), which channels_last features are in memory."""
-    return features.movedim(1, -1).flatten(1, 2)
 
 
 def _root(covariance, *others):

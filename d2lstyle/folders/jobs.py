@@ -16,11 +16,11 @@ from PIL import Image
 from ..backbones import MIN_SIDE, Backbone, backbone
 from ..datasets.class_folders import class_listing, split_folders, split_of
 from ..engine import checks
+from ..engine.checks import scaled_size
 from ..engine.files import file_digest, read_json_lines
 from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
 from ..fast.painting import draw_shares, strengths
-from ..images import scaled_size
 from ..samples.styles import named_styles
 from ..transfer import METHODS
 

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 import d2lstyle as ds
 from d2lstyle.engine.files import write_whole
-from d2lstyle.engine.gram_error import gram_loss
 from d2lstyle.fast import network as fast
 from d2lstyle.images import resize
+from d2lstyle.losses import gram_loss
 from d2lstyle.samples import vending
 
 HELD_OUT_PAINTINGS = ("gilded", "marbling")  # never trained on: they show what an unknown style gets
