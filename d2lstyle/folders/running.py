@@ -1,6 +1,7 @@
 """A whole class folder -> its stylised copy; an interrupted run goes on where it was."""
 
 import filecmp
+import itertools
 import json
 import math
 import signal
@@ -18,8 +19,6 @@ from ..engine.files import append_json_line, write_whole
 from .jobs import HELD_OUT, MANIFEST, Settings, finished, listings, plan, tile_size, tiles_of
 from .painting import TilePainter
 from .ray import on_ray
-
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def stylize_folder(
     if dry_run:
         return FolderResult([], errors, 0, kept, _estimate(settings, jobs, tiles, workers), len(jobs) - kept)
     out.mkdir(parents=True, exist_ok=True)
-    for tried, row in enumerate(_painted(engine, settings, tiles, workers), start=kept + len(errors) + 1):
+    painted = itertools.chain.from_iterable(ENGINES[engine](settings, tiles, workers) if tiles else [])
+    for tried, row in enumerate(painted, start=kept + len(errors) + 1):
         if "error" in row:
             errors[row["source"]] = row["error"]
         else:
@@ -159,14 +159,8 @@ def _estimate(settings, shapes, tiles, workers):
     return seconds * sum(pixels) / pixels[0] / _n_workers(workers, settings.net, tiles)
 
 
-def _painted(engine, settings, tiles, workers):
-    """The rows of all tiles as they come."""
-    if tiles:
-        for rows in (on_ray if engine == "ray" else _locally)(settings, tiles, workers):
-            yield from rows
-
-
 def _locally(settings, tiles, workers):
+    """The rows of each tile, as they come."""
     workers = _n_workers(workers, settings.net, tiles)
     if workers == 1:
         return map(TilePainter(settings).write, tiles)
@@ -180,6 +174,7 @@ def _n_workers(workers, net, tiles):
     return min(workers or most, len(tiles))
 
 
+ENGINES = {"local": _locally, "ray": on_ray}
 _kept = {}  # in a worker process: its painter, which would else travel with each tile, network and all
 
 
