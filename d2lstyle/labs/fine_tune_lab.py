@@ -127,6 +127,6 @@ def _mistakes(test, result, place, said):
     rows = worst(result)
     names, sure = test.classes, result.probabilities.max(1).values
     pairs = [(names[result.labels[i]], names[result.predictions[i]], sure[i]) for i in rows]
-    titles = [f"is {truth},\nseen as {guess}, {share:.0%}" for truth, guess, share in pairs]
+    titles = [f"is {truth},\nseen as {guess}\n({share:.0%})" for truth, guess, share in pairs]
     title = f"{said}: {float(result):.0%} right in the {place.replace('_', ' ')}; the worst mistakes"
     return plots.show_images(test.batch(rows or [0])[0], titles or None, columns=MISTAKES, title=title)
