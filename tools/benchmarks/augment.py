@@ -19,7 +19,7 @@ import statistics
 import torch
 from torchvision.transforms import v2
 
-import d2lstyle.augment as ours
+import d2lstyle as ours
 
 from . import machine, measured_seconds
 
