@@ -120,7 +120,7 @@ def stylize_folder(
         typer.echo(err=True)  # the bar's line
         _end("stopped: the pictures made so far are kept, the same command goes on", STOPPED)
     if dry_run:
-        typer.echo(f"{result.pending} pictures to paint, {result.kept} done: about {result.seconds:.0f} s")
+        typer.echo(f"{result.pending} pictures to paint, {result.kept} done: about {result.seconds:.0f} s of painting")
     else:
         typer.echo(f"{output}: {result.made} pictures painted, {result.kept} found done, in {result.seconds:.0f} s")
     for file, error in result.errors.items():

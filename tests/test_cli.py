@@ -207,7 +207,7 @@ def test_a_broken_photo_is_named_and_the_status_says_so(command, photos, folder)
 def test_a_dry_run_prints_an_estimate_and_writes_nothing(command, photos, folder):
     before = sorted(folder.rglob("*"))
     status, out, err = command(FOLDER, "--dry-run --per-image 3")
-    assert status == 0 and re.fullmatch(r"30 pictures to paint, 0 done: about \d+ s\n", out), err
+    assert status == 0 and re.fullmatch(r"30 pictures to paint, 0 done: about \d+ s of painting\n", out), err
     assert sorted(folder.rglob("*")) == before
     (photos / "cat" / "broken.jpg").write_text("no image")
     status, _, err = command(FOLDER, "--dry-run")
