@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from .engine import checks
-from .engine.batches import augmented, batch_of, checked_scores, dataset_of
-from .engine.devices import best_device, seeded, trains_in_bf16
+from .engine.batches import batch_of, checked_scores, dataset_of, with_generator
+from .engine.devices import PRECISIONS, best_device, seeded, trains_in_bf16
 from .finetune import param_groups
 
 WARM_UP = 0.1  # of all steps: a new head's first gradients are large and would shake what was learned
@@ -57,7 +57,7 @@ def fit(
     """
     train, validation = _checked(train, validation, epochs, lr, batch_size, precision)
     device, generator = best_device(device), torch.Generator().manual_seed(seed)
-    batches = math.ceil(len(train) / batch_size)
+    augment, batches = with_generator(augment), math.ceil(len(train) / batch_size)
     log, interrupted = _Log(model.to(device), validation), False
     with seeded(seed, device):  # dropout, and transforms that know no generator
         bf16 = trains_in_bf16(precision, model, device)
@@ -71,7 +71,7 @@ def fit(
                 seen = []  # (loss, accuracy, images) of each batch
                 for indices in torch.randperm(len(train), generator=generator).tensor_split(batches):
                     images, labels = batch_of(train, indices, device)
-                    images = augmented(images, augment, generator)
+                    images = augment(images, generator)
                     seen.append(_step(model, images, labels, optimizer, schedule, bf16))
                     accuracy = log.add_epoch(seen) if len(seen) == batches else None
                     if callback:
@@ -235,7 +235,7 @@ def _checked(train, validation, epochs, lr, batch_size, precision):
     """The two data sets, once all settings are right."""
     checks.whole("epochs", epochs, 1)
     checks.whole("batch_size", batch_size, 1)
-    checks.choice("precision", precision, ("auto", "fp32", "bf16"))
+    checks.choice("precision", precision, PRECISIONS)
     if not 0 < lr < math.inf:
         raise ValueError(f"expected a positive lr, got {lr!r}")
     return dataset_of(train, "in train"), None if validation is None else dataset_of(validation, "in validation")

@@ -13,7 +13,7 @@ import torch
 
 from .backbones import Backbone, backbone
 from .engine import checks
-from .engine.devices import runs_in_bf16
+from .engine.devices import PRECISIONS, runs_in_bf16
 from .engine.gram_error import LazyGram
 from .engine.lbfgs import BatchLBFGS
 from .engine.prepare import prepared
@@ -268,7 +268,7 @@ def stylize(
     checks.choices(method=(method, METHODS), optimizer=(optimizer, OPTIMIZERS), convention=(convention, CONVENTIONS))
     if method != "optimise":
         return _in_one_pass(**locals())
-    checks.choice("precision", precision, ["auto", "fp32", "bf16"])
+    checks.choice("precision", precision, PRECISIONS)
     content = checks.image(content, "content")
     style = StyleMix(style, style_weights, style_masks, mix, style_scale, style_channels, len(content))
     start, stages = _start(init, content, seed), coarse_to_fine(content.shape[2:], sizes, steps)
@@ -290,8 +290,7 @@ def _in_one_pass(content, style, *, method, style_weights, preserve_color, net, 
                 'sizes, mix, init, style_scale and style_channels, or use method="optimise"'
             )
     content = checks.image(content, "content")
-    styles = StyleMix(style, batch=len(content)).styles
-    image = pkgutil.resolve_name(METHODS[method])(content, styles, style_weights=style_weights, net=net, device=device)
+    image = pkgutil.resolve_name(METHODS[method])(content, style, style_weights=style_weights, net=net, device=device)
     return StyleResult(_colored(image, content if preserve_color else None), [], time.perf_counter() - began)
 
 

@@ -26,12 +26,13 @@ def batch_of(data, indices, device):
     return images.to(device, memory_format=torch.channels_last), labels.to(device)
 
 
-def augmented(images, augment, generator):
-    """torchvision's transforms know no generator."""
+def with_generator(augment):
+    """`augment`, or None, as a function of images and generator; torchvision's transforms know no generator."""
     if augment is None:
-        return images
-    knows = "generator" in inspect.signature(augment).parameters
-    return augment(images, generator=generator) if knows else augment(images)
+        return lambda images, generator: images
+    if "generator" in inspect.signature(augment).parameters:
+        return lambda images, generator: augment(images, generator=generator)
+    return lambda images, generator: augment(images)
 
 
 def checked_scores(scores, labels):

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+PRECISIONS = ("auto", "fp32", "bf16")  # of a network's passes
+
 
 def best_device(device="auto"):
     """A torch.device: "auto" is cuda, then mps, then cpu, the first that this computer has; else a ValueError."""

@@ -71,11 +71,10 @@ class Stream:
         positions = torch.as_tensor(positions)
         n = len(positions) * (2 if arm.copies == "duplicates" else 1)  # of a list that may hold each photo twice
         rounds = [rng.permutation(n) for _ in range(-(-length // n))]  # one shuffle of all after another
-        order = torch.from_numpy(np.concatenate(rounds)[:length] % len(positions))
-        self.rows = positions[order]
-        self.labels = copies.labels[positions[shuffled] if arm.shuffled else positions][order]
-        beside = [copies.of[arm.copies]] if arm.copies in KINDS else []
-        self.pictures = torch.cat([copies.photos[:, None], *beside], 1)  # (N, 1 + K, 3, H, W): a photo, then its copies
+        self.rows = torch.from_numpy(np.concatenate(rounds)[:length] % len(positions))
+        self.labels = copies.labels[positions[shuffled] if arm.shuffled else positions][self.rows]
+        beside = [copies.of[arm.copies][positions]] if arm.copies in KINDS else []
+        self.pictures = torch.cat([copies.photos[positions, None], *beside], 1)  # (n, 1 + K, 3, H, W): photo, copies
         is_copy = places < (p if arm.p is None else arm.p) if beside else np.zeros(length, bool)
         self.numbers = torch.from_numpy(is_copy * (1 + (which * (self.pictures.shape[1] - 1)).astype(int)))
 

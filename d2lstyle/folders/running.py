@@ -1,6 +1,5 @@
 """A whole class folder -> its stylised copy; an interrupted run goes on where it was."""
 
-import filecmp
 import itertools
 import json
 import math
@@ -15,7 +14,7 @@ import torch
 
 from ..datasets.class_folders import split_folders, split_of
 from ..engine import checks
-from ..engine.files import append_json_line, write_whole
+from ..engine.files import append_json_line, equal_files, write_whole
 from .jobs import HELD_OUT, MANIFEST, Settings, finished, listings, plan, tile_size, tiles_of
 from .painting import TilePainter
 from .ray import on_ray
@@ -129,15 +128,11 @@ def _warn_of_held_out_styles(source, styles):
     """A style image from the validation or test side teaches its textures to the training set."""
     full = source.resolve()
     places = split_folders(source) or (split_folders(full.parent) if split_of(full.name) else {})
-    held_out = [(side, file) for side in HELD_OUT if side in places for file in sorted(places[side].rglob("*"))]
-    for style in styles:
-        if isinstance(style, torch.Tensor) or not Path(style).is_file():
-            continue
-        for side, file in held_out:
-            if file.is_file() and filecmp.cmp(style, file, shallow=False):  # which reads files of one size alone
-                what = f"the style {style} is an image of the {side} side, {file}"
-                warnings.warn(f"{what}: what is measured there will be too good", stacklevel=3)
-                break
+    held_out = {file: side for side in HELD_OUT if side in places for file in sorted(places[side].rglob("*"))}
+    names = {Path(style): style for style in styles if not isinstance(style, torch.Tensor)}
+    for path, file in equal_files(list(names), list(held_out)):
+        what = f"the style {names[path]} is an image of the {held_out[file]} side, {file}"
+        warnings.warn(f"{what}: what is measured there will be too good", stacklevel=3)
 
 
 def _warn_of_strangers(out, jobs):
