@@ -393,7 +393,7 @@ def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, origin
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, workers):
-    photos, steps = fill(tmp_path / "photos", {"cat": 16, "cup": 12}), 12
+    photos, steps = fill(tmp_path / "photos", {"cat": 20, "cup": 20}), 30
     killed = start_command(photos, out, styles, steps, workers)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 9, killed)
@@ -403,10 +403,10 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
         end_group(killed)
     assert killed.returncode == KILLED
     before, manifest = times(out), manifest_of(out)
-    assert 9 <= len(before) < 28
+    assert 9 <= len(before) < 40
     assert len(manifest) <= len(before) and {row["file"] for row in manifest} <= before.keys()
     resumed = paint(photos, out, steps=steps)
-    assert resumed.kept == len(before) and resumed.made == 28 - len(before) and resumed.errors == {}
+    assert resumed.kept == len(before) and resumed.made == 40 - len(before) and resumed.errors == {}
     after = times(out)
     assert {name: after[name] for name in before} == before
     whole = paint(photos, tmp_path / "whole", steps=steps)
@@ -421,7 +421,7 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT as a terminal sends it")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint, tmp_path, out, styles, workers):
-    photos, steps = fill(tmp_path / "photos", {"cat": 28}), 12
+    photos, steps = fill(tmp_path / "photos", {"cat": 40}), 30
     stopped = start_command(photos, out, styles, steps, workers)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 8, stopped)
@@ -432,7 +432,7 @@ def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint
     goes_on = "d2lstyle: stopped: the pictures made so far are kept, the same command goes on"
     assert stopped.returncode == 130 and goes_on in err.splitlines() and "Traceback" not in err, err
     before = pictures(out)
-    assert 8 <= len(before) < 28
+    assert 8 <= len(before) < 40
     for file in (file for file in (photos / "cat").iterdir() if f"cat/{file.stem}_png_0.png" not in before):
         file.unlink()  # what was not reached need not be compared
     paint(photos, tmp_path / "whole", steps=steps)
