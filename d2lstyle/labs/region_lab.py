@@ -26,7 +26,7 @@ class RegionLab(Lab):
         paint: the photo that is painted in the region's style, likewise.
         size: pixels of the longer sides.
         steps: of painting.
-        net: a `Backbone` with class scores, or None for `backbone("auto")`.
+        net: a `Backbone` with class scores, or None for EfficientNet-Lite0.
 
     Attributes:
         patch, keep: the sliders.
@@ -37,7 +37,7 @@ class RegionLab(Lab):
 
     def __init__(self, photo="flower", paint="china", *, size=224, steps=80, net=None):
         super().__init__()
-        self.net, self.steps, self.scores = backbone("auto") if net is None else net, steps, {}
+        self.net, self.steps, self.scores = backbone("efficientnet_lite0") if net is None else net, steps, {}
         self.photo = PicturePicker(self, "photo", PHOTOS, photo, size=size, changed=self._photo_changed)
         self.paint = PicturePicker(self, "photo to paint", PHOTOS, paint, size=size, changed=self._show_paint)
         self.patch = {

@@ -27,7 +27,7 @@ from d2lstyle.transfer import default_weights
 HERE = Path(__file__).parent
 PHOTOS = ("china", "chelsea")
 PAINTINGS = ("starry", "stained_glass", "woodcut", "mosaic")
-BACKBONES = ("efficientnet_lite0", "vgg19", "vgg16", "squeezenet1_1", "resnet18", "vgg16_hed")
+BACKBONES = ("efficientnet_lite0", "vgg19", "vgg16", "squeezenet1_1", "resnet18")
 CORNERS = ("starry", "mosaic", "woodcut", "water_lilies")
 CELL, GAP, TEXT = (320, 214), 6, 22
 FONT = ImageFont.load_default(size=14)

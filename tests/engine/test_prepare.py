@@ -9,7 +9,7 @@ from torch import nn
 from d2lstyle import backbone
 from d2lstyle.engine.prepare import prepared
 
-NAMES = ["efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg16_hed"]
+NAMES = ["efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg19"]
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def test_peers_can_be_chosen(printed):
 
 
 def test_convergence_prints_a_row_for_each_way(printed):
-    lines = printed(convergence, "--size", "128", "--steps", "3", "--net", "vgg16", "--coarse", "2", "2")
+    lines = printed(convergence, "--size", "128", "--steps", "3", "--coarse", "2", "2")
     assert "loss" in lines[1] and len(lines) == 9
     assert all(("x" in line or "not within" in line) and "+" in line for line in lines[3:6])
     assert "bf16" in lines[-1] and "%" in lines[-1]

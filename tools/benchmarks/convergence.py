@@ -12,7 +12,6 @@ import time
 import torch
 
 import d2lstyle as ds
-from d2lstyle.engine.networks import hed_file
 from d2lstyle.images import resize
 
 from . import machine, tutorial
@@ -32,7 +31,7 @@ PATIENCE = 3  # a way is left when it has had so much of the tutorial's time: 1/
 def main():
     """Run the tutorial, then each way to go after its loss, and print the table."""
     options = _options()
-    net = ds.backbone("vgg16_hed") if options.net == "vgg16_hed" else ds.backbone(options.net, weights=None)
+    net = ds.backbone("vgg19")
     content, style = pictures(options.size)
     content, style = content.to(net.mean), style.to(net.mean)
     judge = tutorial.objective(net, content, style, CONTENT_LAYER, STYLE_LAYERS)
@@ -161,12 +160,6 @@ def _options():
         help="steps at the sizes before the last, each half of the next",
     )
     parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; all by default")
-    parser.add_argument(
-        "--net",
-        choices=["vgg16_hed", "vgg19", "vgg16"],
-        default="vgg16_hed" if hed_file().exists() else "vgg19",
-        help="the last two with random weights; the first after d2lstyle fetch vgg16-hed",
-    )
     return parser.parse_args()
 
 
