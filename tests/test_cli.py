@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 from typing import get_args
 
@@ -153,6 +154,18 @@ def test_the_backbone_may_have_weights_of_its_own(command, folder):
     torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
     status, out, err = command(PAINT, "--backbone squeezenet1_1 --weights mine.pth")
     assert status == 0 and "with squeezenet1_1" in out, err
+
+
+HEAVY = {"timm", "torchvision", "scipy.ndimage", "scipy.spatial", "torch._dynamo", "matplotlib", "sklearn", "skimage"}
+
+
+def test_a_picture_of_two_files_waits_for_nothing_that_it_does_not_need(folder):
+    """Half of the seconds before the first step were spent on these."""
+    line = PAINT.replace("efficientnet_lite0", "vgg19")
+    code = f"import atexit, sys; from d2lstyle import cli; sys.argv = 'd2lstyle {line}'.split(); "
+    code += f"atexit.register(lambda: print(sorted({HEAVY} & set(sys.modules)))); cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "[]", done
 
 
 def test_ctrl_c_keeps_the_picture_so_far(command, folder, monkeypatch):
