@@ -93,6 +93,7 @@ def _check(images):
         raise ValueError(f"{expected}, got {tuple(images.shape)}")
 
 
+@torch.inference_mode(False)  # weights made in that mode would never let a gradient pass
 def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
     """A pretrained network by name.
 

@@ -51,8 +51,8 @@ def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius
 
 def _gains(temperature):
     """(B,) kelvin -> (B, 3) factors of pixel values that keep the luma of white."""
-    exponents = PLANCK / torch.tensor(WAVELENGTHS, dtype=torch.float64, device=temperature.device)
-    light = torch.expm1(exponents / NEUTRAL) / torch.expm1(exponents / temperature.double().view(-1, 1))
+    exponents = PLANCK / checks.float64(WAVELENGTHS)
+    light = torch.expm1(exponents / NEUTRAL) / torch.expm1(exponents / temperature.view(-1, 1))
     gains = light ** (1 / 2.2)
     return gains / ((gains * gains.new_tensor(LUMA)).sum(1, keepdim=True) / sum(LUMA))
 

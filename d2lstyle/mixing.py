@@ -1,5 +1,6 @@
 """The style target: the Grams of one style or of several, mixed, under masks, by channels (Shinde, 3.2 and 3.3)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 
 from .engine import checks
 from .engine.checks import proportions, scaled_size
+from .engine.networks import MIN_SIDE
 from .images import resize
 from .losses import checked_weights, gram, kept_count, style_layer_loss, top_channels
 
@@ -27,8 +29,7 @@ class StyleMix:
 
     def __post_init__(self):
         checks.choice("mix", self.mix, MIXES)
-        if not 0 < self.scale < float("inf"):
-            raise ValueError(f"expected style_scale above zero, got {self.scale}")
+        checks.number("style_scale", self.scale, 0.01)
         self.styles = [checks.image(style, "style") for style in _listed(self.styles)]
         if not self.styles:
             raise ValueError("expected at least one style image, got an empty list")
@@ -40,7 +41,7 @@ class StyleMix:
             raise ValueError(f"expected a mask for each of {n_styles} styles, or None in its place, got {len(masks)}")
         wide = [style.expand(self.batch, -1, -1, -1) for style in self.styles]
         self.masks = [
-            M if M is None else checked_weights(M, style, "style masks of their style's size")
+            M if M is None else checked_weights(M, style, "style masks of their style's size").clone()
             for M, style in zip(masks, wide)
         ]
 
@@ -51,10 +52,10 @@ class StyleMix:
         Returns:
             {layer: ((1 or B, k, k), (1 or B, k))}: the Gram by position, and the channels it is of; None is all.
         """
-        side = round(side * self.scale)
-        # Features are added place by place, so they need one canvas; the first style's is as good as any.
-        canvas = scaled_size(self.styles[0].shape[2:], side) if self.mix == "features" else side
-        features = [net(resize(style.to(net.mean.device), canvas), layers) for style in self.styles]
+        canvases = [style_size(style.shape[2:], round(side * self.scale)) for style in self.styles]
+        if self.mix == "features":  # added place by place: they need one canvas, and the first is as good as any
+            canvases = canvases[:1] * len(canvases)
+        features = [net(resize(style.to(net.mean.device), size), layers) for style, size in zip(self.styles, canvases)]
         grams = {layer: self._mixed([of_style[layer].to(net.mean.dtype) for of_style in features]) for layer in layers}
         return {layer: self._most_active(G) for layer, G in grams.items()}
 
@@ -77,6 +78,11 @@ class StyleMix:
             return G, None
         kept = top_channels(G, kept_count(self.channels, G.shape[1], "style_channels") / G.shape[1])
         return G.take_along_dim(kept[:, :, None], 1).take_along_dim(kept[:, None], 2), kept
+
+
+def style_size(shape, side):
+    """(height, width) of a style of `shape` (h, w) with a longer side of `side` pixels, or of what networks need."""
+    return scaled_size(shape, max(side, math.ceil(MIN_SIDE * max(shape) / min(shape))))
 
 
 @torch.no_grad()

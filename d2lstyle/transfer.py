@@ -86,7 +86,8 @@ class _Run:
 
     def all_sizes(self, start):
         """The StyleResult; a KeyboardInterrupt cuts the run short."""
-        self.best, interrupted = start.to(self.objective.content.device), False
+        self.best = self.start = start.to(self.objective.content.device)
+        interrupted = False
         try:
             for size, steps in self.stages:
                 self._one_size(size, steps)
@@ -123,19 +124,19 @@ class _Run:
         return losses
 
     def _enlarged(self, size):
-        """The best image so far at a finer size, with the detail of the content that the coarse one could not hold."""
-        coarse = tuple(self.best.shape[2:])
-        if size[0] <= coarse[0]:
-            return resize(self.best, size)
-        content = resize(self.objective.content, size)
-        return (resize(self.best, size) + content - resize(resize(content, coarse), size)).clamp(0, 1)
+        """The best image so far at another size, with the detail of the start that the last size could not hold."""
+        last = tuple(self.best.shape[2:])
+        detail = resize(self.start, size) - resize(resize(self.start, last), size)
+        return (resize(self.best, size) + detail).clamp(0, 1)
 
     def _report(self, image, losses):
         values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
         number, size, seconds = len(self.history) + 1, tuple(image.shape[2:]), time.perf_counter() - self.began
         self.history.append(StyleStep(number, self.steps, size, seconds, dict(zip(losses, values))))
         if self.callback:
-            self.callback(replace(self.history[-1], image=_colored(image.detach().clone(), self.colors)))
+            shown = {"losses": dict(self.history[-1].losses), "image": _colored(image.detach().clone(), self.colors)}
+            with torch.inference_mode(False):  # whatever mode it leaves behind ends here
+                self.callback(replace(self.history[-1], **shown))
 
 
 @dataclass
@@ -158,8 +159,7 @@ class Objective:
         defaults = zip(self.weights.items(), default_weights(net, self.convention))
         weights = {name: default if weight is None else weight for (name, weight), default in defaults}
         self.weights = [
-            checks.per_image(name, torch.as_tensor(weight, dtype=torch.float64), len(self.content), low=0).to(net.mean)
-            for name, weight in weights.items()
+            checks.per_image(name, weight, len(self.content), low=0).to(net.mean) for name, weight in weights.items()
         ]
         # One call of style_loss gives several sums: eq. 3, then each layer's loss alone, for the history.
         shares = self.layer_weights or dict.fromkeys(self.style_layers, 1 / len(self.style_layers))
@@ -195,7 +195,7 @@ class Objective:
         return losses | {f"style {layer}": loss for layer, loss in zip(self.style_layers, styles)}
 
 
-@torch.enable_grad()  # a caller under no_grad has no graph in mind, this needs one
+@torch.inference_mode(False)  # a caller in that mode, or under no_grad, has no graph in mind; this needs one
 def stylize(
     content,
     style,
@@ -240,7 +240,8 @@ def stylize(
             for the convention's default; (B,) numbers give each content its own.
         content_layers, style_layers: layer names of the network, or None for its own choice.
         layer_weights: {style layer: w_l}, or None for 1 / number of layers, as Gatys et al. do.
-        style_scale: longer side of the style over longer side of the content. Larger means larger strokes.
+        style_scale: longer side of the style over longer side of the content, at least 0.01. Larger means larger
+            strokes. A style that became thinner than the 32 pixels that networks need is kept at those.
         style_channels: part of each style layer's channels that are compared, or how many from 2 on: those most active
             in the style, see `top_channels`.
         convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
@@ -248,7 +249,8 @@ def stylize(
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
         steps: in all, shared out with more at the coarse sizes, or a list with one number a size.
         optimizer: "lbfgs" or "adam".
-        init: "content", "noise", or an image to start from, such as an earlier result: (1 or B, 3, h, w), resized.
+        init: "content", "noise", or an image to start from, such as an earlier result: (1 or B, 3, h, w), resized. Its
+            detail comes in at the sizes that can hold it.
         preserve_color: keep the content's chroma, take its luma alone from the result.
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
@@ -256,7 +258,8 @@ def stylize(
             rougher. It takes style_weights and preserve_color, and nothing else that shapes an optimisation.
         seed: of the noise that init="noise" starts from.
         device: as in `backbone`; only read where net is None.
-        callback: called with a StyleStep after each step. A KeyboardInterrupt, there or anywhere, ends the run.
+        callback: called with a StyleStep after each step; what it writes into tensors, its own or yours, changes no
+            result. A KeyboardInterrupt, there or anywhere, ends the run.
     Returns:
         StyleResult.
     Raises:

@@ -322,7 +322,7 @@ def test_bad_images_are_refused(images, error, words):
         (lambda: Compose(ColorJitter()), "list of transforms, each callable, got ColorJitter"),
         (lambda: augment.horizontal_flip(ONE, torch.ones(3) > 0), r"flipped as \(2,\) bool, got \(3,\) torch.bool"),
         (lambda: augment.vertical_flip(ONE, torch.ones(2)), r"flipped as \(2,\) bool, got \(2,\) torch.float32"),
-        (lambda: augment.adjust_brightness(ONE, -1), r"brightness of at least 0, got -1"),
+        (lambda: augment.adjust_brightness(ONE, -1), r"brightness of at least 0 and finite, got -1"),
         (lambda: augment.adjust_contrast(ONE, math.nan), r"contrast .*got nan"),
         (lambda: augment.adjust_saturation(ONE, torch.ones(3)), r"saturation as a number or \(2,\) .*got \(3,\)"),
         (lambda: augment.adjust_saturation(ONE, "much"), "saturation as a number .*got 'much'"),

@@ -76,6 +76,21 @@ def test_mixed_features_are_added_place_by_place(net, photo, starry, mosaic, fir
         assert (found[layer] - by_grams[layer]).norm() > 0.02 * by_grams[layer].norm()
 
 
+@pytest.mark.parametrize("mix", ["grams", "features"])
+@pytest.mark.parametrize(
+    "shape, scale, canvas",
+    [((48, 8), 1, (192, 32)), ((9, 48), 2, (32, 171)), ((48, 48), 0.1, (32, 32)), ((48, 36), 0.5, (43, 32))],
+)
+def test_a_style_is_never_thinner_than_networks_need(net, mosaic, mix, shape, scale, canvas):
+    """Its shape is kept, and so are its mask's places; 48 pixels times the scale would be too few."""
+    style, mask = resize(mosaic, shape), spread_mask(48)[..., : shape[0], : shape[1]]
+    found = targets(net, [style, style], scale=scale, masks=[mask, mask], mix=mix)
+    for layer, features in net(resize(style, canvas), net.style_layers).items():
+        columns, weights = features[0].flatten(1), pooled(mask, *features.shape[2:]).flatten()
+        mean = columns @ (weights[:, None] * columns.T) / weights.sum()
+        torch.testing.assert_close(found[layer], mean, rtol=1e-3, atol=1e-5)
+
+
 # the positions of a style that count
 
 

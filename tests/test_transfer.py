@@ -6,8 +6,22 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from d2lstyle import fast_stylize, gram, read_image, sample, style_layer_loss, stylize, transfer, write_image
+from d2lstyle import (
+    backbone,
+    fast_stylize,
+    gram,
+    read_image,
+    sample,
+    style_distance,
+    style_layer_loss,
+    stylize,
+    transfer,
+    write_image,
+)
+from d2lstyle.engine.checks import scaled_size
 from d2lstyle.engine.prepare import prepared
 from d2lstyle.images import resize
 from d2lstyle.mixing import StyleMix
@@ -160,6 +174,7 @@ def test_other_float_types_are_taken_as_float32_and_left_as_they_were(net, photo
         ((128, 512), None, 5, [((64, 256), 3), ((128, 512), 2)]),  # the shorter side keeps 64
         ((127, 512), None, 5, [((127, 512), 5)]),
         ((255, 255), None, 5, [((255, 255), 5)]),
+        ((32, 400), None, 5, [((32, 400), 5)]),
         ((301, 401), None, 5, [((150, 200), 3), ((301, 401), 2)]),  # its own size to the pixel
         ((64, 96), 48, 7, [((32, 48), 7)]),
         ((64, 96), [48, 96], 5, [((32, 48), 3), ((64, 96), 2)]),
@@ -179,6 +194,55 @@ def test_detail_of_the_content_comes_in_at_a_finer_size(net, photo):
     result = stylize(content, photo, net=net, sizes=[48, 96], steps=[1, 1], style_weight=0, tv_weight=0)
     blurred = resize(resize(content, 48), tuple(content.shape[2:]))
     assert (result.image - content).square().mean() < 0.1 * (blurred - content).square().mean()
+
+
+@pytest.mark.parametrize("sizes", [[48], [48, 72], [48, 72, 96], [96, 48]])
+@pytest.mark.parametrize("init", ["content", "noise", sample("coffee", 60)])
+def test_a_run_that_nothing_moves_ends_where_it_started(net, photo, starry, sizes, init):
+    """With all weights zero: each size has all of its start's detail, and none of another picture's."""
+    content = sample("chelsea", 96)
+    result = stylize(content, starry, net=net, sizes=sizes, steps=3, init=init, **dict.fromkeys(WEIGHTS, 0))
+    noise = torch.rand(content.shape, generator=torch.Generator().manual_seed(0))
+    start = init if isinstance(init, torch.Tensor) else {"content": content, "noise": noise}[init]
+    torch.testing.assert_close(
+        result.image, resize(start, scaled_size(content.shape[2:], sizes[-1])), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("sizes", [None, [48, 72], [48, 60, 72], [72, 48]])
+def test_noise_without_a_weight_shows_nothing_of_the_content(net, photo, starry, sizes):
+    options = {"net": net, "content_weight": 0, "init": "noise", "sizes": sizes, "steps": 6}
+    images = [stylize(content, starry, **options).image for content in (photo, 1 - photo.flip(2))]
+    assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("content", [(32, 32), (32, 400)])
+@pytest.mark.parametrize("style", [(300, 400), (20, 120), (120, 20)])
+@pytest.mark.parametrize("mix", ["grams", "features"])
+def test_the_smallest_contents_take_styles_of_any_shape(net, starry, content, style, mix):
+    styles = [resize(starry, style), starry]
+    result = stylize(resize(sample("coffee", 96), content), styles, net=net, steps=3, mix=mix)
+    assert result.image.shape[2:] == content and len(result.history) == 3
+    assert result.history[-1].losses["style"] < 0.9 * result.history[0].losses["style"]
+
+
+def test_a_step_makes_no_tensor_that_an_apple_gpu_lacks(net, photo, starry, mosaic):
+    class Types(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            seen.update(tensor.dtype for tensor in tree_leaves(out) if isinstance(tensor, torch.Tensor))
+            return out
+
+    style, seen = StyleMix([starry, mosaic], [1, 3], [None, torch.ones(1, 1, 40, 40)], channels=0.5), set()
+    objective = objective_at((32, 48), net, photo, style)
+    with Types():
+        objective.set_size((32, 48))
+        image = photo.clone().requires_grad_()
+        optimizer = transfer.OPTIMIZERS["lbfgs"](image)
+        for _ in range(3):
+            (image.grad,) = torch.autograd.grad(objective(image)["total"].sum(), image)
+            optimizer.step()
+    assert torch.float32 in seen and torch.float64 not in seen
 
 
 # a batch, and several styles
@@ -301,6 +365,61 @@ def test_preserve_color_keeps_the_chroma(net, photo, starry, options):
         assert (luma - luma_before).abs().mean() > 0.02
     inside = ((image > 0) & (image < 1)).all(dim=1)[0]
     torch.testing.assert_close(luma_cb_cr(image)[0][inside], luma_cb_cr(painted)[0][inside], rtol=0, atol=1e-5)
+
+
+# callers and callbacks that meddle
+
+
+@pytest.mark.parametrize("mode", ["set_grad_enabled", "no_grad", "inference_mode"])
+@pytest.mark.parametrize("preserve_color", [False, True])
+def test_a_callback_changes_nothing(net, photo, starry, mode, preserve_color):
+    def run(callback=None):
+        tensors = {"content": photo.clone(), "style": starry.clone(), "style_masks": torch.rand(1, 1, 48, 48)}
+        tensors |= {"init": 1 - photo, "style_weight": torch.full((1,), 9.0), "style_weights": torch.ones(1)}
+        tensors["style_masks"][:] = torch.linspace(0, 1, 48)
+        options = {"net": net, "sizes": [48, 72], "steps": [3, 3], "preserve_color": preserve_color}
+        return stylize(**tensors, **options, callback=callback and (lambda step: callback(step, tensors)))
+
+    def meddle(step, tensors):
+        for tensor in (step.image, *tensors.values()):
+            tensor.zero_()
+        step.losses.update(dict.fromkeys(step.losses, 0.0), mine=1)
+        if mode == "set_grad_enabled":
+            torch.set_grad_enabled(False)
+        else:
+            modes.append(getattr(torch, mode)())
+            modes[-1].__enter__()
+
+    modes = []
+    meddled, alone = run(meddle), run()
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert torch.equal(meddled.image, alone.image)
+    assert [step.losses for step in meddled.history] == [step.losses for step in alone.history]
+
+
+def test_a_result_is_no_part_of_what_the_caller_gave(net, photo, starry, monkeypatch):
+    """Not even where a run ends before it could change its start."""
+
+    def interrupt(images, layers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(net, "forward", interrupt)
+    content = photo.clone()
+    stylize(content, starry, net=net, steps=1).image.zero_()
+    assert torch.equal(content, photo)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_without_gradients_gets_the_same(net, photo, starry, mode):
+    def results(net):
+        images = [photo.clone(), starry.clone()]
+        return [stylize(*images, net=net, sizes=[48, 72], steps=4).image, style_distance(net, *images)]
+
+    expected = results(net)
+    with mode():
+        for found in (results(net), results(backbone("efficientnet_lite0", device="cpu"))):
+            assert all(map(torch.equal, found, expected))
+        assert not torch.is_grad_enabled()
 
 
 # interruptions and losses that are no numbers

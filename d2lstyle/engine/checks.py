@@ -65,7 +65,9 @@ def number_range(name, ends, low=-math.inf, high=math.inf):
 
 def interval(low, high):
     """[low, high] in words."""
-    return f"in [{low}, {high}]" if math.isfinite(high) else f"of at least {low}" if math.isfinite(low) else "finite"
+    if math.isfinite(high):
+        return f"in [{low}, {high}]"
+    return f"of at least {low} and finite" if math.isfinite(low) else "finite"
 
 
 def pixels(name, value):
@@ -83,10 +85,15 @@ def scaled_size(shape, size):
     return sides if len(sides) == 2 else tuple(max(1, round(side * size / max(shape))) for side in shape)
 
 
+def float64(value):
+    """Numbers or a tensor of them in float64, and so on the CPU: an Apple GPU has no such type."""
+    return torch.as_tensor(value.cpu() if isinstance(value, torch.Tensor) else value, dtype=torch.float64)
+
+
 def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
-    """A number or (B,) numbers -> (B,), all within [low, high]; else a TypeError or ValueError."""
+    """A number or (B,) numbers -> (B,) as `float64` or integers, all in [low, high]; else a TypeError or ValueError."""
     try:
-        value = torch.as_tensor(value)
+        value = torch.as_tensor(value) if integer else float64(value)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"expected {name} as a number or a tensor of them, got {value!r}") from None
     if value.shape not in ((), (batch,)) or (integer and value.is_floating_point()):
@@ -110,14 +117,14 @@ def batch(images, name="images", channels=3):
 
 
 def image(images, name="image"):
-    """The images as float32 without a graph if they are float, (B, 3, H, W), finite and in [0, 1]; else an error."""
+    """A copy of the images in float32 and without a graph: float, (B, 3, H, W), finite and in [0, 1]; else an error."""
     batch(images, name)
     if not images.isfinite().all():
         raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
     low, high = images.min().item(), images.max().item()
     if low < -SLACK or high > 1 + SLACK:
         raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
-    return images.detach().float()
+    return images.detach().to(torch.float32, copy=True)  # the caller may write into the original at any time
 
 
 def positions(weights, images, name):
@@ -146,7 +153,7 @@ def paired(images, name, count, partner):
 def proportions(style_weights, n_styles, batch):
     """(1, styles), or (B, styles) where each content has its own; rows add up to one, None is equal parts."""
     try:
-        weights = torch.as_tensor([1.0] * n_styles if style_weights is None else style_weights, dtype=torch.float64)
+        weights = float64([1.0] * n_styles if style_weights is None else style_weights)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"expected style weights as numbers, one a style, got {style_weights!r}") from None
     if weights.shape not in {(n_styles,), (1, n_styles), (batch, n_styles)}:

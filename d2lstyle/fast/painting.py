@@ -8,7 +8,7 @@ import torch
 from ..backbones import MIN_SIDE
 from ..engine import checks
 from ..images import resize
-from ..mixing import StyleMix
+from ..mixing import StyleMix, style_size
 from .network import check_backbone, fast_network, mixed_statistics
 
 
@@ -55,14 +55,9 @@ class StyleBank:
         """Images (B, 3, H, W) in mixtures, shares (1 or B, styles) whose rows add up to one, at strengths (B,)."""
         model, side = fast_network(self.device), max(images.shape[2:])
         if side not in self._statistics:
-            self._statistics[side] = [model.statistics(_scaled(style, side)) for style in self.styles]
+            resized = [resize(style, style_size(style.shape[2:], side)) for style in self.styles]
+            self._statistics[side] = [model.statistics(style) for style in resized]
         return model(images, mixed_statistics(self._statistics[side], shares), alpha).clamp(0, 1)
-
-
-def _scaled(style, side):
-    """The style with a longer side of `side` pixels, or what its shorter side needs to reach the smallest size."""
-    shape = style.shape[2:]
-    return resize(style, max(side, math.ceil(MIN_SIDE * max(shape) / min(shape))))
 
 
 def draw_shares(rng, n_styles, mixture):

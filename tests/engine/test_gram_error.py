@@ -42,8 +42,27 @@ def test_one_call_of_style_loss_gives_the_sum_and_each_layers_own():
 def test_single_precision_keeps_small_differences(shape, apart):
     style = random_features(1, *shape)
     features = style + apart * random_features(1, *shape, seed=1)
-    exact = gram_loss(features, gram(style)).item()
-    assert gram_loss(features.float(), gram(style.float())).item() == pytest.approx(exact, rel=1e-3)
+    losses, gradients = [], []
+    for dtype in (torch.float64, torch.float32):
+        X = features.to(dtype).requires_grad_()
+        losses.append(gram_loss(X, gram(style.to(dtype)), "relative"))
+        gradients.append(torch.autograd.grad(losses[-1], X)[0])
+    exact, single = (loss.item() for loss in losses)
+    assert single == pytest.approx(exact, abs=1e-6)  # of the sum of A^2
+    assert (gradients[1] - gradients[0]).norm() < 1e-4 * gradients[0].norm()
+
+
+@pytest.mark.parametrize("shape", [(64, 4, 4), (16, 8, 8)])
+def test_derivatives_that_would_be_missing_are_refused(shape):
+    features, A = random_features(1, *shape).requires_grad_(), gram(random_features(1, *shape, seed=1))
+    with pytest.raises(ValueError, match="expected no second derivative of gram_loss: use style_layer_loss"):
+        torch.autograd.grad(gram_loss(features, A).sum(), features, create_graph=True)
+    A.requires_grad_()
+    with pytest.raises(ValueError, match="expected a target A without a gradient: detach it, or use style_layer_loss"):
+        gram_loss(features, A)
+    torch.testing.assert_close(
+        gram_loss(features, A.detach()), style_layer_loss(gram(features), A, shape[1] * shape[2])
+    )
 
 
 @pytest.mark.parametrize("shape", [(64, 4, 4), (16, 8, 8)])

@@ -189,6 +189,16 @@ def test_photos_of_several_sizes_and_kinds(paint, photos, out):
         assert (read_image(out / row["file"]) - read_image(photos / row["source"])).abs().mean() < 0.3
 
 
+@pytest.mark.parametrize("method", ["optimise", "fast"])
+def test_a_wide_style_and_small_photos(paint, photos, out, method):
+    """At the photos' 40 pixels it would be 7 high: thinner than the network sees."""
+    wide = painting("starry", size=96)[..., :16, :]
+    result = paint(photos, out, styles=[wide], method=method)
+    assert result.made == 5 and not result.errors
+    image = read_image(photos / "cat" / "0.png")
+    assert (read_image(out / "cat" / "0_png_0.png") - image).abs().mean() > 0.01  # painted
+
+
 def test_names_that_differ_in_little_give_a_picture_each(paint, photos, out):
     for number, name in enumerate(("0.jpg", "0.PNG", "0.tar.png", "0_png.png", "ünï cödé.png")):
         write_image(photo_of(80 + number), photos / "cat" / name)
@@ -672,10 +682,13 @@ BAD = {
     "method": ({"method": "magic"}, "unknown method 'magic'"),
     "half a copy": ({"per_image": 0.5}, "expected per_image as an integer of at least 1, got 0.5"),
     "no workers": ({"workers": 0}, "expected workers as an integer of at least 1, got 0"),
-    "alpha upside down": ({"alpha": (1, 0)}, r"expected alpha as \(smallest, largest\) of at least 0, got \(1, 0\)"),
-    "endless alpha": ({"alpha": float("inf")}, "expected alpha as a number of at least 0, got inf"),
+    "alpha upside down": (
+        {"alpha": (1, 0)},
+        r"expected alpha as \(smallest, largest\) of at least 0 and finite, got \(1, 0\)",
+    ),
+    "endless alpha": ({"alpha": float("inf")}, "expected alpha as a number of at least 0 and finite, got inf"),
     "too much alpha": ({"alpha": 1.5, "method": "fast"}, r"alpha in \[0, 1\] for the fast method, got 1.5"),
-    "negative mixture": ({"mixture": -1}, "expected mixture as a number of at least 0, got -1"),
+    "negative mixture": ({"mixture": -1}, "expected mixture as a number of at least 0 and finite, got -1"),
     "no steps": ({"steps": 0}, "expected steps as an integer of at least 1, got 0"),
     "size in words": ({"size": "large"}, "expected size in pixels"),
     "a network for the fast method": ({"net": "squeezenet1_1", "method": "fast"}, "was trained, got squeezenet1_1"),
