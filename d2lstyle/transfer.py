@@ -256,7 +256,7 @@ def stylize(
             Image, Grams, losses and optimiser are always fp32.
         method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some forty times sooner and
             rougher. It takes style_weights and preserve_color, and nothing else that shapes an optimisation.
-        seed: of the noise that init="noise" starts from.
+        seed: of the noise that init="noise" starts from, at the first size.
         device: as in `backbone`; only read where net is None.
         callback: called with a StyleStep after each step; what it writes into tensors, its own or yours, changes no
             result. A KeyboardInterrupt, there or anywhere, ends the run.
@@ -274,7 +274,8 @@ def stylize(
     checks.choice("precision", precision, PRECISIONS)
     content = checks.image(content, "content")
     style = StyleMix(style, style_weights, style_masks, mix, style_scale, style_channels, len(content))
-    start, stages = _start(init, content, seed), coarse_to_fine(content.shape[2:], sizes, steps)
+    stages = coarse_to_fine(content.shape[2:], sizes, steps)
+    start = _start(init, content, seed, stages[0][0])
     net = backbone("auto", device=device) if net is None else net
     net = prepared(net, torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32)
     weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight}
@@ -302,15 +303,18 @@ def default_weights(net, convention="relative"):
     return tuple(net.style_weight if default is None else default for default in DEFAULT_WEIGHTS[convention])
 
 
-def _start(init, content, seed):
-    """The images that a run starts from. Noise is the same for all, so that a batch equals its images alone."""
+def _start(init, content, seed, size):
+    """The images that a run starts from. Noise is the same for all, so that a batch equals its images alone.
+
+    It is of the first size, and so has no detail to come in at a finer one, where it would not be painted over.
+    """
     if isinstance(init, torch.Tensor):
         checks.paired(init, "init", len(content), "contents")
         return checks.image(init, "init").expand(len(content), -1, -1, -1)
     if checks.choice("init", init, ["content", "noise"]) == "content":
         return content
     generator = torch.Generator().manual_seed(checks.whole("seed", seed, -(2**63), 2**63 - 1))
-    return torch.rand(1, *content.shape[1:], generator=generator).expand_as(content)
+    return torch.rand(1, 3, *size, generator=generator).expand(len(content), -1, -1, -1)
 
 
 def _layers(net, layers, default):
