@@ -2,6 +2,9 @@
 
 import copy
 import dataclasses
+import functools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -364,6 +367,27 @@ def test_preserve_color_keeps_the_chroma(net, photo, starry, options):
         assert (luma - luma_before).abs().mean() > 0.02
     inside = ((image > 0) & (image < 1)).all(dim=1)[0]
     torch.testing.assert_close(luma_cb_cr(image)[0][inside], luma_cb_cr(painted)[0][inside], rtol=0, atol=1e-5)
+
+
+PAINT = """
+import hashlib
+from d2lstyle import backbone, painting, sample, stylize
+
+content, style = sample("coffee", 64), painting("mosaic", size=48)
+for name in ("vgg19", "efficientnet_lite0", "squeezenet1_1", "resnet18"):
+    net = backbone(name, device="cpu", weights="imagenet" if name in ("vgg19", "efficientnet_lite0") else None)
+    for init in ("noise", "content"):
+        image = stylize(content, style, net=net, sizes=[48, 64], steps=4, init=init).image
+        print(name, init, hashlib.sha256(image.numpy().tobytes()).hexdigest(), flush=True)
+"""
+
+
+def test_processes_at_the_same_time_paint_the_same_bytes():
+    """Whatever one takes from the other: nothing in a result is decided by the clock."""
+    run = functools.partial(subprocess.Popen, [sys.executable, "-c", PAINT], stdout=subprocess.PIPE, text=True)
+    processes = [run(), run()]
+    texts = [process.communicate(timeout=300)[0] for process in processes]
+    assert texts[0] == texts[1] and len({line.split()[2] for line in texts[0].splitlines()}) == 8
 
 
 # callers and callbacks that meddle
