@@ -68,6 +68,10 @@ def stylize(
     style_mask: Annotated[
         list[Path] | None, Option(help="A picture of a style's size, white where the style counts: once for each.")
     ] = None,
+    content_mask: Annotated[
+        list[Path] | None,
+        Option(help="A picture of the photo's shape, white where it is painted; once, or one for each style's region."),
+    ] = None,
     style_scale: Annotated[float, Option(help="Size of the style over size of the result: larger strokes.")] = 1.0,
     optimizer: Literal["lbfgs", "adam"] = "lbfgs",
     init: Init = "content",
@@ -78,7 +82,8 @@ def stylize(
 ):
     """Paint CONTENT in the style of one or more STYLE images."""
     from .engine import checks
-    from .images import check_writable, read_alpha, resize, write_image
+    from .engine.decoding import check_writable
+    from .images import resize
     from .samples.styles import picture
 
     check_writable(output, keep_alpha)  # before the work, not after it
@@ -86,11 +91,9 @@ def stylize(
         checks.whole("save_every", save_every, 1, checks.whole("steps", steps, 1))
     image, styles = picture(content), [picture(name) for name in style]
     image = image if size is None else resize(image, size)
-    alpha = read_alpha(content, tuple(image.shape[2:])) if keep_alpha and Path(content).is_file() else None
-    masks = [_mask(file) for file in style_mask] if style_mask else None
-
-    def write(painted, path):
-        write_image(painted, path, alpha=None if alpha is None else resize(alpha, tuple(painted.shape[2:])))
+    write = _writer(content if keep_alpha and Path(content).is_file() else None)
+    masks = {"style_masks": [_mask(file) for file in style_mask] if style_mask else None}
+    masks["content_mask"] = _content_masks(content_mask, image) if content_mask else None
 
     from . import backbones, transfer
     from .progress import progress_bar
@@ -99,7 +102,7 @@ def stylize(
     if save_every is not None:
         callback = _saving(callback, save_every, output, write)
     net = backbones.backbone(backbone, device=device, weights=weights or "imagenet")
-    options = {"style_weights": mix, "style_masks": masks, "mix": "features" if mix_features else "grams", "net": net}
+    options = {"style_weights": mix, "mix": "features" if mix_features else "grams", "net": net, **masks}
     options |= {"steps": steps, "style_weight": style_weight, "tv_weight": tv_weight, "content_weight": content_weight}
     options |= {"style_scale": style_scale, "optimizer": optimizer, "init": init, "preserve_color": preserve_color}
     result = transfer.stylize(image, styles, **options, precision=precision, seed=seed, callback=callback)
@@ -197,6 +200,31 @@ def _mask(file):
 
     over_white, alpha = read_image(file).mean(dim=1, keepdim=True), read_alpha(file)
     return over_white if alpha is None else (over_white + alpha - 1).clamp(min=0)
+
+
+def _content_masks(files, image):
+    """A mask of the image's size, or a list of several, from files of its shape."""
+    from .engine.checks import scaled_size
+    from .images import resize
+
+    masks, (height, width) = [_mask(file) for file in files], image.shape[2:]
+    for file, mask in zip(files, masks):
+        rows, columns = scaled_size(mask.shape[2:], max(height, width))
+        if abs(rows - height) > 1 or abs(columns - width) > 1:  # scaled from another size, a side may be rounded
+            shape = f"{mask.shape[3]} x {mask.shape[2]} pixels"
+            raise ValueError(f"expected {file} in the shape of the photo, {width} x {height} pixels, got {shape}")
+    masks = [resize(mask, (height, width)) for mask in masks]
+    return masks if len(masks) > 1 else masks[0]
+
+
+def _writer(transparent):
+    """`write_image` with the transparency of a file, in the size of what is written; without any for None."""
+    from .images import read_alpha, resize, write_image
+
+    alpha = None if transparent is None else read_alpha(transparent)
+    if alpha is None:
+        return write_image
+    return lambda image, path: write_image(image, path, alpha=resize(alpha, tuple(image.shape[2:])))
 
 
 def _saving(show, every, output, write):

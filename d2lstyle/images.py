@@ -1,15 +1,13 @@
 """Files <-> tensors, and the image contract: float32, RGB, [0, 1], shape (B, 3, H, W)."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from PIL import Image, PngImagePlugin
 
 from .engine import checks
 from .engine.checks import scaled_size
-from .engine.decoding import alpha_array, decoded, format_of, rgb_array
-from .engine.files import part_of, replacing
+from .engine.decoding import alpha_array, check_writable, decoded, format_of, rgb_array
+from .engine.files import replacing
 
 
 def read_image(path_or_file, size=None):
@@ -69,22 +67,6 @@ def write_image(image, path, *, alpha=None, notes=None):
     pixels = (channels[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     with replacing(path) as part, open(part, "xb") as file:
         Image.fromarray(pixels).save(file, format=format_of(path), quality=95, pnginfo=chunks)
-
-
-def check_writable(path, transparent=False):
-    """Raise now what `write_image` would raise after the work: OSError or ValueError, in one sentence."""
-    path = Path(path)
-    format_of(path, transparent)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
-    part = part_of(path)
-    try:
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise OSError(f"cannot write in {path.parent}: {error.strerror}") from None
 
 
 def resize(image, size):

@@ -1,16 +1,20 @@
-"""The style target: the Grams of one style or of several, mixed, under masks, by channels (Shinde, 3.2 and 3.3)."""
+"""The style target: the Grams of one style or of several, mixed, under masks, by channels (Shinde, 3.2 and 3.3).
+
+Masks choose what of a style is taken (`style_masks`), and what of the picture takes it (`content_mask`).
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
 from .engine import checks
 from .engine.checks import proportions, scaled_size
+from .engine.gram_error import LazyGram, roots_of
 from .engine.networks import MIN_SIDE
 from .images import resize
-from .losses import checked_weights, gram, kept_count, style_layer_loss, top_channels
+from .losses import TINY, checked_weights, gram, kept_count, style_layer_loss, style_loss, top_channels
 
 MIXES = ("grams", "features")
 
@@ -66,9 +70,7 @@ class StyleMix:
             return sum(share * _mean_gram(*style) for share, *style in zip(shares, features, self.masks))
         mixed = 0
         for share, style, mask in zip(shares, features, self.masks):
-            if mask is not None:  # F diag(w) F^T is the plain Gram of F sqrt(w)
-                weights = _at_layer(mask, style)
-                style = style * (weights / weights.mean(dim=(2, 3), keepdim=True)).sqrt()
+            style = style if mask is None else style * roots_of(_at_layer(mask, style))
             mixed = mixed + share[..., None] * style
         return _mean_gram(mixed)
 
@@ -83,6 +85,56 @@ class StyleMix:
 def style_size(shape, side):
     """(height, width) of a style of `shape` (h, w) with a longer side of `side` pixels, or of what networks need."""
     return scaled_size(shape, max(side, math.ceil(MIN_SIDE * max(shape) / min(shape))))
+
+
+@dataclass
+class Region:
+    """A part of the picture and the style that it takes; without a mask it is the whole picture."""
+
+    style: StyleMix
+    mask: torch.Tensor | None = None  # (1 or B, 1, H, W) in [0, 1], of the content's size
+    part: torch.Tensor | float = 1.0  # (1 or B,), of the picture's area: by that much its style loss counts
+    share: torch.Tensor | float = 1.0  # (1 or B, 1, H, W), of what is painted at each position
+
+    def set_size(self, net, features, side):
+        """Take the targets anew for images whose style layers, {layer: (B, C, h, w)}, are as large as these."""
+        targets = self.style.targets(net, list(features), side)
+        self.n_positions = {layer: F.shape[2:].numel() for layer, F in features.items()}
+        # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
+        self.targets = {layer: self.n_positions[layer] * mean for layer, (mean, _) in targets.items()}
+        # Which channels are compared, and at what weights of the positions; None is all alike.
+        self.choices = {
+            layer: (channels, _at_layer(self.mask, features[layer])) for layer, (_, channels) in targets.items()
+        }
+
+    def loss(self, features, layer_weights, convention):
+        """`style_loss` of the region's positions, (K, B), by its part of the picture."""
+        grams = {layer: LazyGram(features[layer], *choice) for layer, choice in self.choices.items()}
+        return self.part * style_loss(grams, self.targets, self.n_positions, layer_weights, convention)
+
+
+def regions_of(style, content_mask, content):
+    """[Region] of a `StyleMix`, and the mask of all that is painted: of `stylize`'s content_mask, which is checked."""
+    if content_mask is None:
+        return [Region(style)], None
+    masks, styles = checks.content_masks(content_mask, content, len(style.styles)), [style]
+    if isinstance(content_mask, (list, tuple)):
+        if style.mix != "grams" or (style.weights != style.weights[:, :1]).any():
+            raise ValueError("one style a region leaves nothing to mix: leave out style_weights and mix")
+        styles = [replace(style, styles=S, weights=None, masks=[M]) for S, M in zip(style.styles, style.masks)]
+    total = sum(masks)
+    union = total.clamp(max=1)
+    scale = union.mean(dim=(1, 2, 3)) / total.mean(dim=(1, 2, 3))  # below one where masks overlap
+    parts, shares = [mask.mean(dim=(1, 2, 3)) * scale for mask in masks], [mask / (total + TINY) for mask in masks]
+    return list(map(Region, styles, masks, parts, shares)), union
+
+
+def blended(painted, photo, mask):
+    """What is painted where the mask is one, the photo where it is zero, both resized to what is painted."""
+    if mask is None:
+        return painted
+    photo, mask = (resize(image, tuple(painted.shape[2:])).to(painted) for image in (photo, mask))
+    return photo.lerp(painted, mask)  # exact at either end
 
 
 @torch.no_grad()
@@ -116,6 +168,8 @@ def _listed(value):
 
 def _at_layer(mask, features):
     """A mask of the image as weights of a layer's positions: the part of each position that it covers."""
+    if mask is None:
+        return None
     return F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])
 
 

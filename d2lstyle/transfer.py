@@ -14,13 +14,12 @@ import torch
 from .backbones import Backbone, backbone
 from .engine import checks
 from .engine.devices import PRECISIONS, runs_in_bf16
-from .engine.gram_error import LazyGram
 from .engine.lbfgs import BatchLBFGS
 from .engine.prepare import prepared
 from .engine.stages import coarse_to_fine
 from .images import resize
-from .losses import CONVENTIONS, content_loss, style_loss, total_variation
-from .mixing import StyleMix
+from .losses import CONVENTIONS, content_loss, total_variation
+from .mixing import StyleMix, blended, regions_of
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
 # Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
@@ -93,8 +92,8 @@ class _Run:
                 self._one_size(size, steps)
         except KeyboardInterrupt:
             interrupted = True
-        image = _colored(resize(self.best, self.stages[-1][0]), self.colors)
-        return StyleResult(image, self.history, time.perf_counter() - self.began, interrupted)
+        image = resize(self.best, self.stages[-1][0])
+        return StyleResult(self._shown(image), self.history, time.perf_counter() - self.began, interrupted)
 
     def _one_size(self, size, steps):
         self.objective.set_size(size)
@@ -134,9 +133,13 @@ class _Run:
         number, size, seconds = len(self.history) + 1, tuple(image.shape[2:]), time.perf_counter() - self.began
         self.history.append(StyleStep(number, self.steps, size, seconds, dict(zip(losses, values))))
         if self.callback:
-            shown = {"losses": dict(self.history[-1].losses), "image": _colored(image.detach().clone(), self.colors)}
+            shown = {"losses": dict(self.history[-1].losses), "image": self._shown(image.detach().clone())}
             with torch.inference_mode(False):  # whatever mode it leaves behind ends here
                 self.callback(replace(self.history[-1], **shown))
+
+    def _shown(self, image):
+        """On the CPU, with the content's colours or within its mask, if so asked for."""
+        return blended(_colored(image, self.colors), self.objective.content, self.objective.mask)
 
 
 @dataclass
@@ -151,9 +154,11 @@ class Objective:
     style_layers: list | None = None
     layer_weights: dict | None = None
     convention: str = "relative"
+    content_mask: torch.Tensor | list | None = None
 
     def __post_init__(self):
         net, self.content = self.net, self.content.to(self.net.mean.device)
+        self.regions, self.mask = regions_of(self.style, self.content_mask, self.content)
         self.content_layers = _layers(net, self.content_layers, net.content_layers)
         self.style_layers = _layers(net, self.style_layers, net.style_layers)
         defaults = zip(self.weights.items(), default_weights(net, self.convention))
@@ -171,23 +176,21 @@ class Objective:
     @torch.no_grad()
     def set_size(self, size):
         """Take the targets anew for images of `size` (height, width)."""
-        features = self.net(resize(self.content, size), self.content_layers + self.style_layers)
+        self.photo, self.mask_here = (M if M is None else resize(M, size) for M in (self.content, self.mask))
+        features = self.net(self.photo, self.content_layers + self.style_layers)
         self.content_targets = {layer: features[layer].to(self.net.mean.dtype) for layer in self.content_layers}
-        self.n_positions = {layer: features[layer].shape[2:].numel() for layer in self.style_layers}
-        targets = self.style.targets(self.net, self.style_layers, max(size))
-        # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
-        self.style_targets = {layer: self.n_positions[layer] * mean for layer, (mean, _) in targets.items()}
-        self.channels = {layer: channels for layer, (_, channels) in targets.items()}
+        for region in self.regions:
+            region.set_size(self.net, {layer: features[layer] for layer in self.style_layers}, max(size))
 
     def __call__(self, image):
         """{term: (B,)}; "total" is the one to minimise."""
+        image = blended(image, self.photo, self.mask_here)
         features = self.net(image, self.content_layers + self.style_layers)
         contents = [
             content_loss(features[layer].to(image.dtype), target, self.convention)
             for layer, target in self.content_targets.items()
         ]
-        grams = {layer: LazyGram(features[layer], self.channels[layer]) for layer in self.style_layers}
-        style, *styles = style_loss(grams, self.style_targets, self.n_positions, self.layer_weights, self.convention)
+        style, *styles = sum(region.loss(features, self.layer_weights, self.convention) for region in self.regions)
         content, tv = sum(contents) / len(contents), total_variation(image, TV_CONVENTION[self.convention])
         alpha, beta, gamma = self.weights
         losses = {"total": alpha * content + beta * style + gamma * tv, "content": content, "style": style, "tv": tv}
@@ -202,6 +205,7 @@ def stylize(
     *,
     style_weights=None,
     style_masks=None,
+    content_mask=None,
     mix="grams",
     content_weight=None,
     style_weight=None,
@@ -234,6 +238,10 @@ def stylize(
         style_masks: which positions of the style count, and how much: (1, 1, H, W) or (B, 1, H, W) of the style's size,
             not negative, such as `region_weights` makes; for a list of styles a list, None for all positions. A layer's
             positions weigh as much as the mask covers of them.
+        content_mask: how much of each position is painted, (1, 1, H, W) or (B, 1, H, W) of the content's size, in
+            [0, 1] or bools; where it is 0 the content stays as it is. A list of such, one a style, gives each style a
+            region of its own; where they overlap, textures mix. Then style_weights and mix have nothing to do. A
+            region's style loss is that of its positions, and counts by the part of the picture that it covers.
         mix: how a list of styles is mixed. "grams" adds their Grams: the textures of all. "features" adds their
             features place by place, and takes the Gram of the sum: a texture between them.
         content_weight, style_weight, tv_weight: alpha, beta and the weight of total variation, none negative; None
@@ -255,7 +263,8 @@ def stylize(
         precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
             Image, Grams, losses and optimiser are always fp32.
         method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some forty times sooner and
-            rougher. It takes style_weights and preserve_color, and nothing else that shapes an optimisation.
+            rougher. It takes style_weights, content_mask and preserve_color, and nothing else that shapes an
+            optimisation.
         seed: of the noise that init="noise" starts from, at the first size.
         device: as in `backbone`; only read where net is None.
         callback: called with a StyleStep after each step; what it writes into tensors, its own or yours, changes no
@@ -279,23 +288,31 @@ def stylize(
     net = backbone("auto", device=device) if net is None else net
     net = prepared(net, torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32)
     weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight}
-    objective = Objective(net, content, style, weights, content_layers, style_layers, layer_weights, convention)
+    objective = Objective(
+        net, content, style, weights, content_layers, style_layers, layer_weights, convention, content_mask
+    )
     return _Run(objective, stages, optimizer, content if preserve_color else None, callback).all_sizes(start)
 
 
-def _in_one_pass(content, style, *, method, style_weights, preserve_color, net, device, **shaping):
+def _in_one_pass(content, style, *, method, style_weights, content_mask, preserve_color, net, device, **shaping):
     """`stylize` by a trained network; what only an optimisation can do is refused, not left out without a word."""
     began, unheard = time.perf_counter(), {"convention", "steps", "optimizer", "precision", "seed", "callback"}
     for name in shaping.keys() - unheard:
         value, default = shaping[name], inspect.signature(stylize).parameters[name].default
         if value is not default and (hasattr(value, "__array__") or value != default):
             raise ValueError(
-                f'method="{method}" takes style_weights and preserve_color alone: leave out masks, weights, layers, '
-                'sizes, mix, init, style_scale and style_channels, or use method="optimise"'
+                f'method="{method}" takes style_weights, content_mask and preserve_color alone: leave out style_masks, '
+                'weights, layers, sizes, mix, init, style_scale and style_channels, or use method="optimise"'
             )
-    content = checks.image(content, "content")
-    image = pkgutil.resolve_name(METHODS[method])(content, style, style_weights=style_weights, net=net, device=device)
-    return StyleResult(_colored(image, content if preserve_color else None), [], time.perf_counter() - began)
+    content = checks.image(content, "content").cpu()
+    regions, mask = regions_of(StyleMix(style, style_weights, batch=len(content)), content_mask, content)
+    paint, options = pkgutil.resolve_name(METHODS[method]), {"net": net, "device": device}
+    image = sum(
+        region.share * paint(content, region.style.styles, style_weights=region.style.weights, **options)
+        for region in regions
+    )
+    image = blended(_colored(image, content if preserve_color else None), content, mask)
+    return StyleResult(image, [], time.perf_counter() - began)
 
 
 def default_weights(net, convention="relative"):

@@ -208,6 +208,18 @@ STYLIZE = [
     (dict(style_masks=[MASK, None]), "a mask for each of 1 styles, or None in its place, got 2"),
     (dict(style_masks=[]), "a mask for each of 1 styles, or None in its place, got 0"),
     (dict(style_masks=MASK.expand(2, -1, -1, -1)), r"their style's size \(1, 1, 32, 32\), got \(2, 1, 32, 32\)"),
+    (dict(content_mask=0 * MASK), "content masks that are above zero somewhere"),
+    (dict(style=TWO, content_mask=[MASK, 0 * MASK]), "content masks that are above zero somewhere"),
+    (dict(content_mask=MASK[..., 1:]), r"the content's size \(1, 1, 32, 32\), got \(1, 1, 32, 31\)"),
+    (dict(content_mask=IMAGE), r"the content's size \(1, 1, 32, 32\), got \(1, 3, 32, 32\)"),
+    (dict(content_mask="left"), "content masks of the content's size .* got str"),
+    (dict(style=TWO, content_mask=[MASK, None]), "content masks of the content's size .* got NoneType"),
+    (dict(content_mask=2 * MASK), r"content masks of the content's size in \[0, 1\], got values from 2 to 2"),
+    (dict(content_mask=MASK.masked_fill(DOT, torch.nan)), r"content masks .* in \[0, 1\], got values from nan"),
+    (dict(style=TWO, content_mask=[MASK]), "one content mask, or a list with one for each of 2 styles, got 1"),
+    (dict(content_mask=[]), "one content mask, or a list with one for each of 1 styles, got 0"),
+    (dict(style=TWO, content_mask=[MASK, MASK], style_weights=[1, 2]), "nothing to mix: leave out style_weights"),
+    (dict(style=TWO, content_mask=[MASK, MASK], mix="features"), "nothing to mix: leave out style_weights and mix"),
     (dict(style_channels=0), "style_channels as a part, above 0 and at most 1, or as a number from 2 to 32, got 0"),
     (dict(style_channels=10**6), "style_channels as a part, .* got 1000000"),
     (dict(content_weight=-1), "content_weight of at least 0 and finite, got -1"),
@@ -324,6 +336,9 @@ COMMANDS = [
     (f"{GOOD} --mix -1", "expected style weights, none negative"),
     (f"{GOOD} --style-weight -2", "expected style_weight of at least 0 and finite, got -2"),
     (f"{GOOD} --tv-weight 1e39", "the loss is not finite at step 1 of 1"),
+    (f"{GOOD} --content-mask absent.png", "there is no file absent.png"),
+    (f"{GOOD} --content-mask wide.png", "expected wide.png in the shape of the photo, 32 x 32 pixels, got 48 x 32 pix"),
+    (f"{GOOD} --content-mask photo.png --content-mask photo.png", "expected one content mask, or a list with one for"),
     (f"{GOOD} --style-scale 0", "expected style_scale as a number of at least 0.01 and finite, got 0"),
     (f"{GOOD} --optimizer sgd", ".*--optimizer.*sgd"),
     (f"{GOOD} --init random", ".*--init.*random"),
@@ -340,6 +355,7 @@ def command_folder(folder):
     (folder / "empty.png").touch()
     (folder / "short.png").write_bytes(WHOLE_PNG[: len(WHOLE_PNG) // 2])
     (folder / "bomb.png").write_bytes(png(20_000, 20_000))
+    write_image(torch.ones(1, 3, 32, 48), folder / "wide.png")
     return folder
 
 

@@ -150,6 +150,24 @@ def test_masks_and_features_are_those_of_the_function(command, net, mosaic):
     assert (expected - plain).abs().max() > 5 / 255
 
 
+def test_content_masks_are_those_of_the_function(command, net, mosaic):
+    write_image(mosaic, "tiles.png")
+    left = torch.zeros(1, 3, 64, 96)  # twice as large as the photo
+    left[..., :40] = torch.tensor([1, 1, 0.4]).view(3, 1, 1)
+    write_image(left, "left.png")
+    write_image(torch.ones(1, 3, 64, 96), "right.png", alpha=1 - left[:, :1])  # what is transparent does not count
+    masks = [resize(left.mean(1, keepdim=True), 48), resize(1 - left[:, :1], 48)]
+    images, options = (read_image("cat.png"), [read_image("night.jpg"), read_image("tiles.png")]), {"net": net}
+    for words, mask in ((["left.png"], masks[0]), (["left.png", "right.png"], masks)):
+        given = " ".join(f"--content-mask {file}" for file in words)
+        status, _, err = command(f"stylize cat.png night.jpg tiles.png -o out.png {FAST} {given}")
+        assert status == 0, err
+        expected = stylize(*images, content_mask=mask, steps=2, **options).image
+        assert (read_image("out.png") - expected).abs().max() <= 1 / 255 / 2 + 1e-4
+    assert command(f"{PAINT} --content-mask left.png")[0] == 0
+    assert torch.equal(read_image("out.png")[..., 24:], read_image("cat.png")[..., 24:])
+
+
 def test_the_backbone_may_have_weights_of_its_own(command, folder):
     torch.save(backbone("squeezenet1_1", weights=None, device="cpu").model.state_dict(), folder / "mine.pth")
     status, out, err = command(PAINT, "--backbone squeezenet1_1 --weights mine.pth")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from d2lstyle import read_image, write_image
 from d2lstyle.engine import checks
-from d2lstyle.images import check_writable, read_alpha, resize, scaled_size
+from d2lstyle.engine.decoding import check_writable
+from d2lstyle.images import read_alpha, resize, scaled_size
 
 
 def random_image(height=20, width=30, seed=0):

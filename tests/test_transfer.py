@@ -536,6 +536,13 @@ def test_gradient_through_chosen_channels_agrees_with_finite_differences(double_
     check_gradient(objective_at((32, 48), double_net, photo, style))
 
 
+@pytest.mark.parametrize("keep", [1.0, 4])
+def test_gradient_within_regions_agrees_with_finite_differences(double_net, photo, starry, mosaic, keep):
+    masks = [torch.rand(1, 1, 32, 48, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    style = StyleMix([starry.double(), mosaic.double()], channels=keep)
+    check_gradient(objective_at((32, 48), double_net, photo.double(), style, content_mask=masks))
+
+
 @pytest.mark.parametrize("keep", [0.25, 5, 1.0])
 def test_chosen_channels_are_compared_and_no_others(net, photo, starry, keep):
     losses = objective_at((32, 48), net, photo, StyleMix(starry, channels=keep))(photo)
@@ -589,5 +596,5 @@ SHAPING |= {
 
 @pytest.mark.parametrize("name", SHAPING)
 def test_the_fast_method_refuses_what_it_cannot_do(net, photo, starry, name):
-    with pytest.raises(ValueError, match="takes style_weights and preserve_color alone"):
+    with pytest.raises(ValueError, match="takes style_weights, content_mask and preserve_color alone"):
         stylize(photo, starry, method="fast", net=net, **{name: SHAPING[name]})

@@ -144,6 +144,20 @@ def mask(mask, images, name):
     return mask.detach().float().clamp(0, 1)
 
 
+def content_masks(masks, content, n_styles):
+    """A list of masks as `mask` gives them, of one mask or of one for each style; else an error."""
+    one_each = isinstance(masks, (list, tuple))
+    if one_each and len(masks) != n_styles:
+        raise ValueError(
+            f"expected one content mask, or a list with one for each of {n_styles} styles, got {len(masks)}"
+        )
+    name = "content masks of the content's size"
+    masks = [mask(each, content, name).to(content) for each in (masks if one_each else [masks])]
+    if not all((given.amax(dim=(1, 2, 3)) > 0).all() for given in masks):
+        raise ValueError("expected content masks that are above zero somewhere, else nothing is painted")
+    return masks
+
+
 def paired(images, name, count, partner):
     """Raise ValueError unless there is one image, or one for each of `count` partners."""
     if len(images) not in (1, count):

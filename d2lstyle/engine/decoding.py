@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from .files import part_of
+
 TRANSPARENT = ("PNG", "WEBP", "TIFF")  # the formats that keep every shade of transparency
 
 
@@ -47,6 +49,22 @@ def format_of(path, transparent=False):
     if transparent and image_format not in TRANSPARENT:
         raise ValueError(f"{path}: expected a file name ending in .png, .webp or .tif, others keep no transparency")
     return image_format
+
+
+def check_writable(path, transparent=False):
+    """Raise now what `write_image` would raise after the work: OSError or ValueError, in one sentence."""
+    path = Path(path)
+    format_of(path, transparent)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
+    part = part_of(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write in {path.parent}: {error.strerror}") from None
 
 
 def _read_error(path_or_file, error):

@@ -8,10 +8,18 @@ def rows_of(features):
     return features.movedim(1, -1).flatten(1, 2)
 
 
-class LazyGram:
-    """Stands for `gram(features)` of all channels, or of `channels` (1 or B, k): it knows its distance to a target."""
+def roots_of(weights):
+    """What features are multiplied by, so that their Gram is that under weights (B, 1, H, W) of the positions."""
+    return (weights / weights.mean(dim=(2, 3), keepdim=True)).sqrt()
 
-    def __init__(self, features, channels=None):
+
+class LazyGram:
+    """Stands for `gram(features, weights)` of all channels, or of `channels` (1 or B, k).
+
+    It knows its distance to a target.
+    """
+
+    def __init__(self, features, channels=None, weights=None):
         if features.ndim != 4:
             raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
         if channels is not None:
@@ -19,6 +27,10 @@ class LazyGram:
             channels = channels if one_for_all else channels[:, :, None, None]
             features = features[:, channels[0]] if one_for_all else features.take_along_dim(channels, 1)
         self.rows, self.shape, self.ndim = rows_of(features), (*features.shape[:2], features.shape[1]), 3
+        if weights is not None:
+            roots = rows_of(roots_of(weights)).to(features.dtype)
+            counts = (roots > 0).any(dim=0).squeeze(1)  # no work for the others
+            self.rows = self.rows[:, counts] * roots[:, counts]
 
     def square_error(self, A):
         """sum (G - A)^2, (B,)."""
