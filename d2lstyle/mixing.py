@@ -144,7 +144,7 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
     Args:
         net: a `Backbone`.
         images: (B, 3, H, W) in [0, 1].
-        style: (1, 3, h, w) or (B, 3, h, w) in [0, 1], of any size: Grams are compared by position.
+        style: (1, 3, h, w) or (B, 3, h, w) in [0, 1], of 32 x 32 pixels or more: Grams are by position.
         masks: (B, 1, H, W) weights of the images' positions, as in `stylize`; None for all alike. One image may have
             several.
         style_layers: layer names, or None for the network's own choice.
