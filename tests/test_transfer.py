@@ -400,6 +400,7 @@ def test_a_callback_changes_nothing(net, photo, starry, mode, preserve_color):
         tensors = {"content": photo.clone(), "style": starry.clone(), "style_masks": torch.rand(1, 1, 48, 48)}
         tensors |= {"init": 1 - photo, "style_weight": torch.full((1,), 9.0), "style_weights": torch.ones(1)}
         tensors["style_masks"][:] = torch.linspace(0, 1, 48)
+        tensors["content_mask"] = torch.linspace(0, 1, 48).repeat(1, 1, 32, 1)
         options = {"net": net, "sizes": [48, 72], "steps": [3, 3], "preserve_color": preserve_color}
         return stylize(**tensors, **options, callback=callback and (lambda step: callback(step, tensors)))
 
