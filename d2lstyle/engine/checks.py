@@ -152,7 +152,7 @@ def content_masks(masks, content, n_styles):
             f"expected one content mask, or a list with one for each of {n_styles} styles, got {len(masks)}"
         )
     name = "content masks of the content's size"
-    masks = [mask(each, content, name).to(content, copy=True) for each in (masks if one_each else [masks])]
+    masks = [mask(each, content, name).to(content) for each in (masks if one_each else [masks])]
     if not all((given.amax(dim=(1, 2, 3)) > 0).all() for given in masks):
         raise ValueError("expected content masks that are above zero somewhere, else nothing is painted")
     return masks
