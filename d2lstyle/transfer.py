@@ -14,7 +14,7 @@ import torch
 from .backbones import Backbone, backbone
 from .engine import checks
 from .engine.devices import PRECISIONS, runs_in_bf16
-from .engine.lbfgs import BatchLBFGS
+from .engine.lbfgs import BatchLBFGS, Spectrum
 from .engine.prepare import prepared
 from .engine.stages import coarse_to_fine
 from .images import resize
@@ -27,8 +27,8 @@ DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
 ADAM_LR = 0.02
 OPTIMIZERS = {
-    "lbfgs": lambda image: BatchLBFGS(image, bounds=(0, 1)),
-    "adam": lambda image: torch.optim.Adam([image], lr=ADAM_LR),
+    "lbfgs": lambda image, spectrum: BatchLBFGS(image, bounds=(0, 1), spectrum=spectrum),
+    "adam": lambda image, spectrum: torch.optim.Adam([image], lr=ADAM_LR),
 }
 # A method of another room is looked up when it is asked for: this room comes first and imports none behind it.
 METHODS = {"optimise": None, "fast": "d2lstyle.fast:fast_stylize"}
@@ -80,7 +80,7 @@ class _Run:
 
     def __init__(self, objective, stages, optimizer, colors, callback):
         self.objective, self.stages, self.optimizer = objective, stages, optimizer
-        self.colors, self.callback = colors, callback
+        self.colors, self.callback, self.spectrum = colors, callback, Spectrum()
         self.history, self.began, self.steps = [], time.perf_counter(), sum(steps for _, steps in stages)
 
     def all_sizes(self, start):
@@ -98,7 +98,7 @@ class _Run:
     def _one_size(self, size, steps):
         self.objective.set_size(size)
         image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
-        optimizer = OPTIMIZERS[self.optimizer](image)
+        optimizer = OPTIMIZERS[self.optimizer](image, self.spectrum)
         self.best_total = torch.full((len(image),), torch.inf, device=image.device)
         self._evaluate(image)
         for _ in range(steps):

@@ -52,11 +52,11 @@ def main():
     print(cost_of_bf16(net, min(options.size, 256), min(options.steps, 100)), flush=True)
 
 
-def pictures(size):
+def pictures(size, photo="china", painting="starry"):
     """A square photo and a painting of one size."""
-    photo = ds.sample("china")
-    side = min(photo.shape[2:])
-    return resize(photo[:, :, :side, :side], (size, size)), resize(ds.painting("starry", size=size), (size, size))
+    content = ds.sample(photo)
+    side = min(content.shape[2:])
+    return resize(content[:, :, :side, :side], (size, size)), ds.painting(painting, size=size)
 
 
 def run_tutorial(net, content, style, steps):
@@ -94,28 +94,25 @@ class Race:
 def row(name, race, net, content, style, settings, coarse):
     """Run one way until it has the goal's loss."""
     steps = [*coarse, 2000] if len(settings["sizes"]) > 1 else [2000]
-    history = transferred(net, content, style, steps=steps, callback=race, **settings).history
+    settings = settings | tutorials_settings()
+    history = ds.stylize(content, style, net=net, steps=steps, callback=race, **settings).history
     counts = " + ".join(str(sum(max(step.size) == size for step in history)) for size in settings["sizes"])
     if race.lowest > race.goal:
         return f"{name:38} not within {race.seconds:.0f} s: {race.lowest:.4g} after {counts}"
     return f"{name:38} {race.seconds:8.1f} {race.tutorial_seconds / race.seconds:7.1f}x {counts}"
 
 
-def transferred(net, content, style, **settings):
-    """`stylize` with the tutorial's loss."""
-    return ds.stylize(
-        content,
-        style,
-        net=net,
-        convention="d2l",
-        content_weight=1,
-        style_weight=tutorial.STYLE_WEIGHT,
-        tv_weight=0,
-        content_layers=[CONTENT_LAYER],
-        style_layers=STYLE_LAYERS,
-        layer_weights=dict.fromkeys(STYLE_LAYERS, 1),
-        **settings,
-    )
+def tutorials_settings():
+    """The tutorial's loss in terms of `stylize`."""
+    return {
+        "convention": "d2l",
+        "content_weight": 1,
+        "style_weight": tutorial.STYLE_WEIGHT,
+        "tv_weight": 0,
+        "content_layers": [CONTENT_LAYER],
+        "style_layers": STYLE_LAYERS,
+        "layer_weights": dict.fromkeys(STYLE_LAYERS, 1),
+    }
 
 
 def cost_of_bf16(net, size, steps):
