@@ -140,7 +140,7 @@ def octave_of(shape):
     return torch.tensor([[sum((r * r + c * c) ** 0.5 >= edge for edge in edges) for c in columns] for r in rows])
 
 
-CURVATURES = torch.tensor([3.0, 3.0, 3.0, 9.0, 2.0, 30.0, 0.5, 5.0, 70.0])  # of the octaves, in no order
+CURVATURES = torch.tensor([3.0, 3.0, 3.0, 6.0, 2.0, 8.0, 1.5, 5.0, 9.0])  # of the octaves, in no order
 
 
 def curved(z):
