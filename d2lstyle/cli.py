@@ -41,7 +41,7 @@ def stylize(
     content: Annotated[str, Argument(help="A photo: a file, or an embedded one such as china.")],
     style: Annotated[list[str], Argument(help="One or more style images: files, or embedded ones such as starry.")],
     output: Annotated[Path, Option("--output", "-o", help="The picture to write (.png, .jpg, ...).")],
-    steps: Annotated[int, Option(help="Steps in all.")] = 100,
+    steps: Annotated[int, Option(help="Steps in all.")] = 50,
     size: Annotated[
         str, Option(parser=_side, metavar=SIDE, help="Pixels of the longer side of the result; original: the photo's.")
     ] = "512",

@@ -218,7 +218,7 @@ def stylize(
     convention="relative",
     net=None,
     sizes=None,
-    steps=100,
+    steps=50,
     optimizer="lbfgs",
     init="content",
     preserve_color=False,
@@ -255,7 +255,7 @@ def stylize(
         convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
         net: a `Backbone`, or None for `backbone("auto")`.
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
-        steps: in all, shared out with more at the coarse sizes, or a list with one number a size.
+        steps: in all, each size given three times as many as the one before, or a list with one number a size.
         optimizer: "lbfgs" or "adam".
         init: "content", "noise", or an image to start from, such as an earlier result: (1 or B, 3, h, w), resized. Its
             detail comes in at the sizes that can hold it.

@@ -90,16 +90,16 @@ def test_the_original_size_is_that_of_the_file(command, folder):
 
 
 def test_each_nth_step_is_written_in_its_own_size(command, folder, net):
-    status, _, err = command(f"{PAINT} --size 256 --steps 10 --save-every 3")  # six steps at 128 pixels, four at 256
+    status, _, err = command(f"{PAINT} --size 256 --steps 12 --save-every 3")  # three steps at 128 pixels, nine at 256
     assert status == 0, err
-    numbered = ["out-03.png", "out-06.png", "out-09.png"]
+    numbered = ["out-03.png", "out-06.png", "out-09.png", "out-12.png"]
     assert sorted(os.listdir(folder)) == ["cat.png", "night.jpg", *numbered, "out.png"]
     steps = []
     content = resize(read_image("cat.png"), 256)
-    stylize(content, read_image("night.jpg"), net=net, steps=10, callback=lambda step: steps.append(step.image))
+    stylize(content, read_image("night.jpg"), net=net, steps=12, callback=lambda step: steps.append(step.image))
     for name, image in zip(numbered, steps[2::3]):
         assert (read_image(name) - image).abs().max() <= 1 / 255 / 2 + 1e-6
-    assert [read_image(name).shape[3] for name in numbered] == [128, 128, 256]
+    assert [read_image(name).shape[3] for name in numbered] == [128, 256, 256, 256]
 
 
 def test_transparency_is_kept_where_it_is_asked_for(command, folder, photo):

@@ -25,6 +25,7 @@ from d2lstyle import (
     write_image,
 )
 from d2lstyle.engine.checks import scaled_size
+from d2lstyle.engine.lbfgs import Spectrum
 from d2lstyle.engine.prepare import prepared
 from d2lstyle.images import resize
 from d2lstyle.mixing import StyleMix
@@ -128,11 +129,12 @@ def test_the_best_step_is_returned(net, photo, starry, monkeypatch):
 
 
 def test_sizes_before_the_last_are_not_among_the_best(net, photo, starry):
+    """The best is taken among the picture that was enlarged and the steps of the last size."""
     watcher = Watcher()
     result = stylize(photo, starry, net=net, sizes=[48, 72], steps=[15, 2], callback=watcher)
-    coarse, fine = watcher.steps[:15], watcher.steps[15:]
-    assert min(step.losses["total"] for step in coarse) < min(step.losses["total"] for step in fine)
-    assert torch.equal(result.image, min(fine, key=lambda step: step.losses["total"]).image)
+    coarse, fine = ([step.losses["total"] for step in steps] for steps in (watcher.steps[:15], watcher.steps[15:]))
+    final = objective_at((48, 72), net, photo, starry)(result.image)["total"].item()
+    assert min(coarse) < final <= min(fine) * (1 + 1e-5)
 
 
 def test_each_image_of_a_batch_keeps_its_own_best_step(net, photo, starry, monkeypatch):
@@ -171,20 +173,20 @@ def test_other_float_types_are_taken_as_float32_and_left_as_they_were(net, photo
     "shape, sizes, steps, expected",
     [
         ((64, 96), None, 10, [((64, 96), 10)]),
-        ((256, 256), None, 150, [((128, 128), 90), ((256, 256), 60)]),  # 3 : 2
-        ((512, 512), None, 150, [((128, 128), 66), ((256, 256), 50), ((512, 512), 34)]),  # 4 : 3 : 2
-        ((2048, 1024), None, 9, [((512, 256), 4), ((1024, 512), 3), ((2048, 1024), 2)]),  # three at most
-        ((128, 512), None, 5, [((64, 256), 3), ((128, 512), 2)]),  # the shorter side keeps 64
+        ((256, 256), None, 150, [((128, 128), 37), ((256, 256), 113)]),  # 1 : 3, the last has the rest
+        ((512, 512), None, 131, [((128, 128), 10), ((256, 256), 30), ((512, 512), 91)]),  # 1 : 3 : 9
+        ((2048, 1024), None, 130, [((512, 256), 10), ((1024, 512), 30), ((2048, 1024), 90)]),  # three at most
+        ((128, 512), None, 5, [((64, 256), 1), ((128, 512), 4)]),  # the shorter side keeps 64
         ((127, 512), None, 5, [((127, 512), 5)]),
         ((255, 255), None, 5, [((255, 255), 5)]),
         ((32, 400), None, 5, [((32, 400), 5)]),
-        ((301, 401), None, 5, [((150, 200), 3), ((301, 401), 2)]),  # its own size to the pixel
+        ((301, 401), None, 5, [((150, 200), 1), ((301, 401), 4)]),  # its own size to the pixel
         ((64, 96), 48, 7, [((32, 48), 7)]),
-        ((64, 96), [48, 96], 5, [((32, 48), 3), ((64, 96), 2)]),
+        ((64, 96), [48, 96], 5, [((32, 48), 1), ((64, 96), 4)]),
         ((64, 96), (48, 96), [2, 9], [((32, 48), 2), ((64, 96), 9)]),
         ((64, 96), [96, 48], (1, 1), [((64, 96), 1), ((32, 48), 1)]),
         ((64, 96), [48, 96, 192], 1, [((128, 192), 1)]),  # a size without a step is left out
-        ((64, 96), [48, 96, 192], 3, [((32, 48), 1), ((64, 96), 1), ((128, 192), 1)]),
+        ((64, 96), [48, 96, 192], 5, [((64, 96), 1), ((128, 192), 4)]),
     ],
 )
 def test_coarse_to_fine(shape, sizes, steps, expected):
@@ -204,7 +206,9 @@ def test_detail_of_the_content_comes_in_at_a_finer_size(net, photo):
 def test_a_run_that_nothing_moves_ends_where_it_started(net, photo, starry, sizes, init):
     """With all weights zero: each size has all of its start's detail, and none of another picture's."""
     content = sample("chelsea", 96)
-    result = stylize(content, starry, net=net, sizes=sizes, steps=3, init=init, **dict.fromkeys(WEIGHTS, 0))
+    result = stylize(
+        content, starry, net=net, sizes=sizes, steps=[1] * len(sizes), init=init, **dict.fromkeys(WEIGHTS, 0)
+    )
     first, last = (scaled_size(content.shape[2:], side) for side in (sizes[0], sizes[-1]))
     noise = torch.rand(1, 3, *first, generator=torch.Generator().manual_seed(0))
     start = init if isinstance(init, torch.Tensor) else {"content": content, "noise": noise}[init]
@@ -240,7 +244,7 @@ def test_a_step_makes_no_tensor_that_an_apple_gpu_lacks(net, photo, starry, mosa
     with Types():
         objective.set_size((32, 48))
         image = photo.clone().requires_grad_()
-        optimizer = transfer.OPTIMIZERS["lbfgs"](image)
+        optimizer = transfer.OPTIMIZERS["lbfgs"](image, Spectrum())
         for _ in range(3):
             (image.grad,) = torch.autograd.grad(objective(image)["total"].sum(), image)
             optimizer.step()

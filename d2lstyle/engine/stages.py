@@ -21,8 +21,8 @@ def coarse_to_fine(shape, sizes, steps):
         if len(steps) != len(sides):
             raise ValueError(f"expected one number of steps for each of {len(sides)} sizes, got {steps!r}")
         counts = [checks.whole("steps", count, 1) for count in steps]
-    else:  # 150 over three sizes are 66, 50 and 34: the coarse ones are cheap, and settle what is where
-        shares = range(len(sides) + 1, 1, -1)
+    else:  # 130 over three sizes are 10, 30 and 90: a few coarse ones settle what is where, more are no use
+        shares = [3**i for i in range(len(sides))]
         counts = [checks.whole("steps", steps, 1) * share // sum(shares) for share in shares]
         counts[-1] = steps - sum(counts[:-1])
     return [(canvas, count) for canvas, count in zip(canvases, counts) if count]
