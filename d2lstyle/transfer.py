@@ -27,7 +27,7 @@ DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
 ADAM_LR = 0.02
 OPTIMIZERS = {
-    "lbfgs": lambda image, spectrum: BatchLBFGS(image, bounds=(0, 1), spectrum=spectrum),
+    "lbfgs": lambda image, spectrum: BatchLBFGS(image, bounds=(0, 1), longest=0.06, spectrum=spectrum),
     "adam": lambda image, spectrum: torch.optim.Adam([image], lr=ADAM_LR),
 }
 # A method of another room is looked up when it is asked for: this room comes first and imports none behind it.

@@ -18,12 +18,17 @@ class BatchLBFGS:
     here a batch moves exactly as its images would alone. Nocedal and Wright, Numerical Optimization, algorithm 7.4.
     `history` counts steps, each of which costs two tensors of z's size; `first_step` is the mean absolute change of the
     first, when no curvature is known yet. What is pushed against a bound stays out of the step (Bertsekas 1982).
+    No step changes a row by more than `longest` on average: where a slope flattens, the curvature measured promises far
+    too much, and sends pictures to black and white for good.
     `spectrum` stands for the inverse Hessian where the pairs say nothing; None is the identity, for any shape of z.
     It is no torch.optim.Optimizer: the first of those that a process makes loads torch's compiler, for two seconds.
     """
 
-    def __init__(self, z, history=20, first_step=0.03, bounds=(-torch.inf, torch.inf), spectrum=None):
-        self._z, self._first_step, self._bounds, self._spectrum = z, first_step, bounds, spectrum
+    def __init__(
+        self, z, history=20, first_step=0.03, bounds=(-torch.inf, torch.inf), longest=torch.inf, spectrum=None
+    ):
+        self._z, self._first_step, self._bounds, self._longest = z, first_step, bounds, longest
+        self._spectrum = spectrum
         self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
         self._last, self._newest = None, (torch.zeros_like(z), torch.zeros(len(z), *[1] * (z.ndim - 1)).to(z))
 
@@ -36,7 +41,9 @@ class BatchLBFGS:
         self._last = z.clone(), gradient.clone()
         low, high = self._bounds
         held = ((z <= low) & (gradient > 0)) | ((z >= high) & (gradient < 0))
-        z.sub_(self._newton_step(gradient.masked_fill(held, 0)).masked_fill_(held, 0)).clamp_(low, high)
+        step = self._newton_step(gradient.masked_fill(held, 0)).masked_fill_(held, 0)
+        change = step.abs().mean(dim=_inner(step), keepdim=True)
+        z.sub_(step * (self._longest / (change + 1e-20)).clamp(max=1)).clamp_(low, high)
 
     def _remember(self, dz, dg):
         curvature = _dot(dz, dg)

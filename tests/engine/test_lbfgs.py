@@ -86,6 +86,18 @@ def test_a_row_without_gradient_stays_while_another_moves():
     assert torch.equal(path[-1][0], z[0]) and function(path[-1])[1] < 1e-6 * function(z)[1]
 
 
+def test_the_longest_step_tames_a_slope_that_flattens():
+    """Newton's method on sqrt(1 + z^2) flies off from any |z| > 1: there the step is z + z^3."""
+    function, z = lambda z: (1 + z**2).sqrt().sum(1), torch.full((1, 3), 4.0, dtype=torch.float64)
+    wild, tame = (
+        iterates(function, z, 20, lambda z, longest=longest: BatchLBFGS(z, first_step=0.1, longest=longest))
+        for longest in (torch.inf, 0.5)
+    )
+    assert max(abs(at).max() for at in wild) > 20
+    changes = [(after - before).abs().mean() for before, after in zip([z, *tame], tame)]
+    assert max(changes) < 0.5 + 1e-12 and abs(tame[-1]).max() < 1e-3
+
+
 def test_negative_curvature_is_passed_over():
     path = iterates(lambda z: -(z**2).sum(1) / 2, torch.full((1, 3), 0.5, dtype=torch.float64), 4, BatchLBFGS)
     for before, after in zip(path, path[1:]):  # no usable pair: every step is a first step, downhill
