@@ -65,7 +65,7 @@ class Settings:
         # By digest: statistics are added in the order of the styles, and another would be rounded in another way.
         self.digests = dict(sorted(digests.items(), key=lambda item: item[::-1]))
         self.styles = {name: pictures[name] for name in self.digests}
-        self.net = self.net or backbone(NETWORK if fast else "auto", device=self.device)
+        self.net = self.net or backbone(NETWORK, device=self.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,9 +75,10 @@ def stylize_folder(
             picture, small for one that leads, 1 and more for all alike.
         size: pixels of the longer side, or None for each image's own.
         steps: of the optimisation.
-        net: a `Backbone`, or None for `backbone("auto")`.
+        net: a `Backbone`, or None for EfficientNet-Lite0, light enough for a folder of thumbnails; for larger pictures
+            `backbone("vgg19")` is worth its time.
         method: "optimise", or "fast": the trained network of `fast_stylize`, some forty times sooner and rougher; it
-            knows no steps, and no backbone but the embedded one.
+            knows no steps, and no backbone but EfficientNet-Lite0.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
         workers: processes, each on one core or GPU; None for as many as there are.
         resume: whether finished pictures of the same recipe are kept; else all are painted anew.

@@ -34,7 +34,7 @@ class StyleLab(Lab):
         paintings: one to three names out of `painting_names()`, or images.
         size: pixels of the longer side.
         steps: from Start to the end; a control that moves late is given another third of them.
-        net: a `Backbone`, or None for `backbone("auto")`.
+        net: a `Backbone`, or None for EfficientNet-Lite0, which is light enough to watch on a CPU.
         save_to: the file that Save writes.
 
     Attributes:
@@ -50,7 +50,7 @@ class StyleLab(Lab):
         paintings = [paintings] if isinstance(paintings, str) else list(paintings)
         if not 1 <= len(paintings) <= 3:
             raise ValueError(f"expected one to three paintings, got {len(paintings)}")
-        self.net, self.steps = backbone("auto") if net is None else net, steps
+        self.net, self.steps = backbone("efficientnet_lite0") if net is None else net, steps
         self.image, self.history, self._changes, self._photo = None, [], [], None
         self._left = []  # (height, width) of each step that is left
         self._stale = Event()  # set when a control has moved

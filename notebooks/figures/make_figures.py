@@ -1,11 +1,14 @@
 """Draw the pictures of the README and of the notebooks' first cells into this folder: `make figures`.
 
-The contact sheet shows each backbone whose real weights are on this computer; nothing is tuned between its pictures.
+    .venv/bin/python notebooks/figures/make_figures.py title contact_sheet     draws some of them alone
+
+Nothing is tuned between the pictures of a contact sheet.
 """
 
 import base64
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,33 +28,18 @@ from d2lstyle.samples.styles import named_styles
 from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent
-PHOTOS = ("china", "chelsea")
-PAINTINGS = ("starry", "stained_glass", "woodcut", "mosaic")
-BACKBONES = ("efficientnet_lite0", "vgg19", "vgg16", "squeezenet1_1", "resnet18")
+PHOTOS = ("china", "hopper", "chelsea")
+PAINTINGS = ("starry", "woodcut", "water_lilies", "stained_glass", "marbling", "mosaic")
 CORNERS = ("starry", "mosaic", "woodcut", "water_lilies")
 CELL, GAP, TEXT = (320, 214), 6, 22
 FONT = ImageFont.load_default(size=14)
 
 
 def main():
-    """Draw every picture."""
-    draw_augmentation()
-    draw_fine_tuning()
-    draw_title_picture()
-    draw_region()
-    draw_square()
-    draw_arms()
-    draw_invented()
-    draw_bugs()
-    draw_style_bank()
-    draw_fast()
-    for name in BACKBONES:
-        try:
-            net = ds.backbone(name)
-        except ConnectionError as reason:
-            print(f"{name} left out: {str(reason)[:70]} ...")
-        else:
-            draw_contact_sheet(net)
+    """Draw every picture, or those named."""
+    drawers = {name.removeprefix("draw_"): draw for name, draw in globals().items() if name.startswith("draw_")}
+    for name in sys.argv[1:] or drawers:
+        drawers[name]()
 
 
 def draw_augmentation():
@@ -106,10 +94,10 @@ def draw_fine_tuning():
     save(canvas, "02_fine_tuning")
 
 
-def draw_title_picture():
+def draw_title():
     """A photo, a painting, and the photo in that style."""
     photo, style = ds.sample("china", 480), ds.painting("starry", (320, 480))
-    result = ds.stylize(photo, style, net=ds.backbone("efficientnet_lite0"), callback=progress_bar("title"))
+    result = ds.stylize(photo, style, callback=progress_bar("title"))
     save(
         sheet([photo, style, result.image], ["photo", "style", "d2lstyle.stylize(photo, style)"], 3),
         "03_style_transfer",
@@ -123,10 +111,8 @@ def draw_region():
     looked_at = ds.occlusion(net, style, "daisy", window=80, stride=8, callback=count_bar("occlusion"))
     region = ds.region_weights(looked_at, 1 / 8)
     masks = torch.cat([torch.ones_like(region), region])
-    bar = progress_bar("region")
-    whole, part = ds.stylize(photo.expand(2, -1, -1, -1), style, style_masks=masks, net=net, callback=bar).image.split(
-        1
-    )
+    photos, bar = photo.expand(2, -1, -1, -1), progress_bar("region")
+    whole, part = ds.stylize(photos, style, style_masks=masks, callback=bar).image.split(1)
     images = [style, plots.overlay(style, looked_at), style * (0.2 + 0.8 * region), photo, whole, part]
     names = [
         "style",
@@ -144,14 +130,9 @@ def draw_square():
     steps = torch.linspace(0, 1, 5)
     x, y = steps.repeat(5), steps.repeat_interleave(5)
     weights = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=1)
-    photo, paintings = ds.sample("china", 192), [ds.painting(name, 192) for name in CORNERS]
+    photo, paintings = ds.sample("china", 160), [ds.painting(name, 160) for name in CORNERS]
     mixed = ds.stylize(
-        photo.expand(25, -1, -1, -1),
-        paintings,
-        style_weights=weights,
-        callback=progress_bar("square"),
-        net=ds.backbone("efficientnet_lite0"),
-        steps=60,
+        photo.expand(25, -1, -1, -1), paintings, style_weights=weights, callback=progress_bar("square"), steps=40
     ).image
     grid = to_pil_image(make_grid(mixed, nrow=5, padding=GAP, pad_value=1))
     side = (grid.height - GAP) // 2
@@ -263,17 +244,26 @@ def draw_fast():
     save(picture_of(figure), "fast_style")
 
 
-def draw_contact_sheet(net):
-    """Two photos by four styles, with defaults."""
-    images, names = [None, *(ds.painting(name, CELL[::-1]) for name in PAINTINGS)], ["", *PAINTINGS]
-    for photo in PHOTOS:
-        content = ds.sample(photo, 384)
-        images.append(content)
-        for painting in PAINTINGS:
-            bar = progress_bar(f"{net.name}: {photo}, {painting}")
-            images.append(ds.stylize(content, ds.painting(painting, 384), net=net, callback=bar).image)
-        names += [photo, *[""] * len(PAINTINGS)]
-    save(sheet(images, names, 5), f"contact_sheet_{net.name}")
+def draw_contact_sheets():
+    """Three photos by six styles, with defaults, by each of the two embedded networks."""
+    for name in ("vgg19", "efficientnet_lite0"):
+        net = ds.backbone(name)
+        images, names = [None, *(ds.painting(painting, CELL[::-1]) for painting in PAINTINGS)], ["", *PAINTINGS]
+        for photo in PHOTOS:
+            content = ds.images.resize(wide(ds.sample(photo)), CELL[::-1])
+            images.append(content)
+            for painting in PAINTINGS:
+                bar = progress_bar(f"{name}: {photo}, {painting}")
+                images.append(ds.stylize(content, ds.painting(painting, CELL[0]), net=net, callback=bar).image)
+            names += [photo, *[""] * len(PAINTINGS)]
+        canvas = sheet(images, names, 1 + len(PAINTINGS))
+        small = (1600, round(1600 * canvas.height / canvas.width))
+        save(canvas.resize(small, Image.Resampling.LANCZOS), f"contact_sheet_{name}")
+
+
+def wide(photo):
+    """The upper part of a photo that is too tall for a cell."""
+    return photo[:, :, : round(photo.shape[3] * CELL[1] / CELL[0])]
 
 
 def sheet(images, names, columns):
