@@ -5,8 +5,9 @@ import sys
 import pytest
 import torch
 
+import d2lstyle as ds
 from d2lstyle import backbone, content_loss, gram, occlusion, sample, style_layer_loss
-from tools.benchmarks import attribution, augment, batch, convergence, fast, memory, transfer, tutorial
+from tools.benchmarks import attribution, augment, batch, convergence, fast, memory, race, transfer, tutorial
 from tools.benchmarks.peers import PEERS
 
 
@@ -54,11 +55,31 @@ def test_peers_can_be_chosen(printed):
     assert [row[:20].strip() for row in rows][2:-2] == ["pystiche", "tutorial"]
 
 
-def test_convergence_prints_a_row_for_each_way(printed):
-    lines = printed(convergence, "--size", "128", "--steps", "3", "--coarse", "2", "2")
+def test_convergence_prints_a_row_for_each_way(printed, monkeypatch):
+    monkeypatch.setattr(convergence, "PAIRS", convergence.PAIRS[:1])
+    lines = printed(convergence, "--size", "64", "--steps", "3", "--coarse", "2")
     assert "loss" in lines[1] and len(lines) == 9
     assert all(("x" in line or "not within" in line) and "+" in line for line in lines[3:6])
     assert "bf16" in lines[-1] and "%" in lines[-1]
+
+
+@pytest.mark.parametrize("peer", race.PEERS.values())
+def test_the_race_is_run_on_the_peers_own_loss(peer):
+    """Its own code says of our picture what `stylize` says."""
+    content, style = convergence.pictures(64)
+    other = peer(net := backbone("vgg19", device="cpu"), content, style)
+    result = ds.stylize(content, style, net=net, steps=2, sizes=[64], precision="fp32", **other.settings)
+    lowest = min(step.losses["total"] for step in result.history)
+    assert other.judge(result.image) == pytest.approx(lowest, rel=2e-3)
+    assert other.step() > lowest  # of the content, where both begin
+
+
+def test_the_race_prints_a_row_for_each_peer_and_number_of_steps(printed):
+    rows = printed(race, "--size", "32", "--steps", "2", "--rounds", "1")[2:]
+    assert [(row[:34].strip(), int(row[35:40])) for row in rows] == [
+        (f"{peer}: china, starry", 2) for peer in race.PEERS
+    ]
+    assert all(row.endswith("x") for row in rows)
 
 
 def test_batch_prints_a_ratio_for_each_batch(printed):

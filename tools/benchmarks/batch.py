@@ -24,7 +24,7 @@ def main():
     options = _options()
     print(machine())
     for name in options.nets:
-        net = ds.backbone(name, weights="imagenet" if name == "efficientnet_lite0" else None)
+        net = ds.backbone(name)
         print(f"\n{name:20}" + "".join(f"{f'B = {batch}':>16}" for batch in options.batches))
         for size in options.sizes:
             times = interleaved(net, size, options.batches, options.rounds)

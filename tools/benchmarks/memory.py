@@ -42,7 +42,7 @@ def in_own_process(program, side):
 
 
 def _measured(program, side):
-    net = ds.backbone("vgg19", weights=None)
+    net = ds.backbone("vgg19")
     content, style = (torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     content, style = content.to(net.mean), style.to(net.mean)
     before = _peak()

@@ -2,7 +2,7 @@
 
     python -m tools.benchmarks.transfer --size 256 --rounds 5 [--peer tutorial --peer pystiche] [--threads 1]
 
-All run VGG-19 with the same random weights, five style layers and one content layer, interleaved in one process. The
+All run VGG-19 with the same weights, five style layers and one content layer, interleaved in one process. The
 limit is the time of the network's convolutions alone, forward and the gradient of their input, in the best layout.
 """
 
@@ -26,7 +26,7 @@ def main():
     """Measure and print the table."""
     options = _options()
     torch.set_num_threads(options.threads or torch.get_num_threads())
-    net = ds.backbone("vgg19", weights=None)
+    net = ds.backbone("vgg19")
     shape = (options.size, options.size)
     content, style = (torch.rand(1, 3, *shape, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
     content, style = content.to(net.mean), style.to(net.mean)
