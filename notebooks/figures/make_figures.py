@@ -246,19 +246,18 @@ def draw_fast():
 
 def draw_contact_sheets():
     """Three photos by six styles, with defaults, by each of the two embedded networks."""
+    size = (171, 256)
     for name in ("vgg19", "efficientnet_lite0"):
         net = ds.backbone(name)
-        images, names = [None, *(ds.painting(painting, CELL[::-1]) for painting in PAINTINGS)], ["", *PAINTINGS]
+        images, names = [None, *(ds.painting(painting, size) for painting in PAINTINGS)], ["", *PAINTINGS]
         for photo in PHOTOS:
-            content = ds.images.resize(wide(ds.sample(photo)), CELL[::-1])
+            content = ds.images.resize(wide(ds.sample(photo)), size)
             images.append(content)
             for painting in PAINTINGS:
                 bar = progress_bar(f"{name}: {photo}, {painting}")
-                images.append(ds.stylize(content, ds.painting(painting, CELL[0]), net=net, callback=bar).image)
+                images.append(ds.stylize(content, ds.painting(painting, 256), net=net, callback=bar).image)
             names += [photo, *[""] * len(PAINTINGS)]
-        canvas = sheet(images, names, 1 + len(PAINTINGS))
-        small = (1600, round(1600 * canvas.height / canvas.width))
-        save(canvas.resize(small, Image.Resampling.LANCZOS), f"contact_sheet_{name}")
+        save(sheet(images, names, 1 + len(PAINTINGS), cell=size[::-1]), f"contact_sheet_{name}")
 
 
 def wide(photo):
@@ -266,17 +265,17 @@ def wide(photo):
     return photo[:, :, : round(photo.shape[3] * CELL[1] / CELL[0])]
 
 
-def sheet(images, names, columns):
-    """Pictures in rows, each under its name."""
+def sheet(images, names, columns, cell=CELL):
+    """Pictures in rows, each under its name; a cell is (width, height) pixels."""
     rows = -(-len(images) // columns)
-    width, height = CELL[0] + GAP, CELL[1] + GAP + TEXT
+    width, height = cell[0] + GAP, cell[1] + GAP + TEXT
     canvas = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     draw = ImageDraw.Draw(canvas)
     for number, (image, name) in enumerate(zip(images, names)):
         x, y = GAP + number % columns * width, GAP + number // columns * height
-        draw.text((x + CELL[0] / 2, y + TEXT / 2), name, fill="black", font=FONT, anchor="mm")
+        draw.text((x + cell[0] / 2, y + TEXT / 2), name, fill="black", font=FONT, anchor="mm")
         if image is not None:
-            canvas.paste(to_pil_image(ds.images.resize(image, CELL[::-1])[0]), (x, y + TEXT))
+            canvas.paste(to_pil_image(ds.images.resize(image, cell[::-1])[0]), (x, y + TEXT))
     return canvas
 
 

@@ -2,7 +2,7 @@
 
     python -m tools.benchmarks.memory [--megapixels 0.25 1]
 
-VGG-19 with random weights, the layers of `tools.benchmarks.transfer`.
+VGG-19, the layers of `tools.benchmarks.transfer`.
 """
 
 import argparse
