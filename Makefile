@@ -27,8 +27,8 @@ course: .venv/synced
 
 test: .venv/synced
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 tests
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
-		--nbval-cell-timeout=240 --durations=5 --ignore notebooks/exercises notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
+		--nbval-cell-timeout=480 --numprocesses 2 --dist loadfile --durations=5 --ignore notebooks/exercises notebooks
 
 lab: .venv/synced
 	$(BIN)/jupyter lab --ServerApp.tornado_settings="{'websocket_max_message_size': 67108864}" notebooks
