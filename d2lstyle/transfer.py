@@ -22,8 +22,10 @@ from .losses import CONVENTIONS, content_loss, total_variation
 from .mixing import StyleMix, blended, regions_of
 
 # Content, style and total-variation weight where the caller gives none; None is the network's own `style_weight`.
-# Those of the published conventions are published too, for VGG or SqueezeNet: other networks want others.
-DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e3, 0), "d2l": (1, 1e3, 10), "cs231n": (5e-2, 500, 5e-2)}
+# Checked by eye with VGG-19 from the photo: "relative" at 256 and 512 px; "gatys" at 128 px, where the 1e3 published
+# for a network of normalised weights hardly paints; the book's 1e4 of "d2l" is over a sum of five layers, here a mean.
+# "cs231n" is as published, for SqueezeNet.
+DEFAULT_WEIGHTS = {"relative": (1, None, 2), "gatys": (1, 1e5, 0), "d2l": (1, 5e4, 10), "cs231n": (5e-2, 500, 5e-2)}
 TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": "cs231n"}
 ADAM_LR = 0.02
 OPTIMIZERS = {

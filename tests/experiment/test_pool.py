@@ -230,15 +230,15 @@ def test_a_photo_of_the_test_side_among_the_training_photos_is_refused(plan, tmp
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, kind, words",
     [
-        ({"per_class": (2, 7)}, "expected per_class of at most 6, the images of class 'cat', got 7"),
-        ({"styles": ("stary",)}, "'starry'"),
-        ({"data": "nowhere"}, "unknown dataset 'nowhere'"),
+        ({"per_class": (2, 7)}, ValueError, "expected per_class of at most 6, the images of class 'cat', got 7"),
+        ({"styles": ("stary",)}, FileNotFoundError, "did you mean 'starry'"),
+        ({"data": "nowhere"}, ValueError, "unknown dataset 'nowhere'"),
     ],
 )
-def test_what_cannot_be_built_is_said_before_anything_is_painted(plan, tmp_path, change, words):
-    with pytest.raises(ValueError, match=words):
+def test_what_cannot_be_built_is_said_before_anything_is_painted(plan, tmp_path, change, kind, words):
+    with pytest.raises(kind, match=words):
         build_pool(replace(plan, **change), tmp_path, tmp_path / "work", workers=1)
     assert not (tmp_path / "work").exists()
 
