@@ -107,8 +107,8 @@ def draw_title():
 def draw_region():
     """A flower, where the network looks for a daisy, and a temple in the style of the whole photo and of that part."""
     net = ds.backbone("efficientnet_lite0")
-    photo, style = ds.sample("china", 384), ds.sample("flower", 384)
-    looked_at = ds.occlusion(net, style, "daisy", window=80, stride=8, callback=count_bar("occlusion"))
+    photo, style = ds.sample("china", 320), ds.sample("flower", 320)
+    looked_at = ds.occlusion(net, style, "daisy", window=64, stride=8, callback=count_bar("occlusion"))
     region = ds.region_weights(looked_at, 1 / 8)
     masks = torch.cat([torch.ones_like(region), region])
     photos, bar = photo.expand(2, -1, -1, -1), progress_bar("region")
