@@ -257,7 +257,7 @@ def draw_contact_sheets():
                 bar = progress_bar(f"{name}: {photo}, {painting}")
                 images.append(ds.stylize(content, ds.painting(painting, 256), net=net, callback=bar).image)
             names += [photo, *[""] * len(PAINTINGS)]
-        save(sheet(images, names, 1 + len(PAINTINGS), cell=size[::-1]), f"contact_sheet_{name}")
+        save(sheet(images, names, 1 + len(PAINTINGS), cell=(200, 134)), f"contact_sheet_{name}")
 
 
 def wide(photo):

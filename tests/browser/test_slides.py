@@ -86,6 +86,7 @@ def test_no_slide_overflows(page, folder, path):
     for number in range(1, slides + 1):
         while page.evaluate("Reveal.nextFragment()"):
             pass
+        page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details').forEach((answer) => (answer.open = true))")
         seen = page.evaluate(STICKING_OUT)
         assert seen["size"] == [1280, 720]
         bad += [f"slide {number}: {text}" for text in seen["found"]]

@@ -16,7 +16,10 @@ function fit(content) {
 }
 
 addEventListener("load", async () => {
+  const answers = document.querySelectorAll(".content details");
+  answers.forEach((answer) => (answer.open = true));  // room for what is unfolded later
   document.querySelectorAll(".content").forEach(fit);
+  answers.forEach((answer) => (answer.open = false));
   document.querySelector(".reveal").classList.remove("measured");
   await Reveal.initialize({ width: 1280, height: 720, margin: 0, center: false, hash: true, slideNumber: "c/t",
     transition: "none", controlsTutorial: false, plugins: [RevealNotes] });
