@@ -9,15 +9,25 @@ from PIL import Image, ImageOps
 
 from .files import part_of
 
+# The formats that are read: those of photos, none of which starts another program as EPS does. TGA has no signature.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
 TRANSPARENT = ("PNG", "WEBP", "TIFF")  # the formats that keep every shade of transparency
+
+
+def photo_endings():
+    """The endings, in lower case, of the files that can be read, such as ".jpg"."""
+    endings = Image.registered_extensions()  # which makes Image.OPEN complete
+    readable = {name for name in FORMATS if name in Image.OPEN} | {"MPO"}  # a JPEG file with more than one picture
+    return {ending for ending, name in endings.items() if name in readable}
 
 
 def decoded(path_or_file, array_of):
     """`array_of` (`rgb_array` or `alpha_array`) of a file's first picture, upright; else one clear error."""
+    Image.init()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)  # from 90 megapixels on: a laptop gives up
-            with Image.open(path_or_file) as file:
+            with Image.open(path_or_file, formats=[name for name in FORMATS if name in Image.OPEN]) as file:
                 return array_of(ImageOps.exif_transpose(file))
     except Exception as error:  # Pillow's decoders raise nearly every kind on damaged data
         raise _read_error(path_or_file, error) from None
