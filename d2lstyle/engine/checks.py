@@ -87,7 +87,7 @@ def scaled_size(shape, size):
 
 def float64(value):
     """Numbers or a tensor of them in float64, and so on the CPU: an Apple GPU has no such type."""
-    return torch.as_tensor(value.cpu() if isinstance(value, torch.Tensor) else value, dtype=torch.float64)
+    return torch.as_tensor(value.cpu() if isinstance(value, torch.Tensor) else value, dtype=torch.float64, device="cpu")
 
 
 def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):

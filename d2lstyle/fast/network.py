@@ -36,6 +36,7 @@ LEVELS = {  # of what the `Level` is made, from coarse to fine; the linear conv1
 }
 WIDTHS = (128, 112, 80, 48)  # of the decoder at its four resolutions, from coarse to fine
 DETAIL = 0.1  # scale of what the decoder adds to the content in the style's colours: its steps are not too large
+WHOLE_DETAIL = 0.1  # the strength from which on all of that is added; below, it fades, so that strength 0 is the content
 
 
 class Statistics(NamedTuple):
@@ -108,7 +109,7 @@ class Level(nn.Module):
         mean, covariance = _mean_and_covariance(rows)
         whitening = torch.linalg.inv(_root(covariance, style.covariance))
         white = (rows - mean) @ whitening.transpose(1, 2)
-        noise = torch.randn(1, *rows.shape[1:], generator=generator).to(rows)
+        noise = torch.randn(1, *rows.shape[1:], generator=generator, device="cpu", dtype=torch.float32).to(rows)
         white = (white + self.noise * noise) / (1 + self.noise.square()).sqrt()
         colored = white @ _root(style.covariance).transpose(1, 2) + style.mixed_mean[:, None]
         return colored.unflatten(1, mixed.shape[2:]).movedim(-1, 1)
@@ -117,7 +118,7 @@ class Level(nn.Module):
 def _root(covariance, *others):
     """The lower triangular root of (B, K, K), with a part of its mean variance, and of others', for each direction."""
     floor = TINY + sum(FLOOR * matrix.diagonal(dim1=1, dim2=2).mean(1) for matrix in (covariance, *others))
-    eye = torch.eye(covariance.shape[1], device=covariance.device)
+    eye = torch.eye(covariance.shape[1], device=covariance.device, dtype=covariance.dtype)
     return torch.linalg.cholesky(covariance + floor.view(-1, 1, 1) * eye)
 
 
@@ -137,7 +138,7 @@ class Decoder(nn.Module):
 
     def forward(self, features, statistics, alpha, seed=0):
         """The picture, (B, 3, H, W), not yet clamped to [0, 1]; `seed` is that of the noise."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         styled = {
             name: level(features[name], statistics[name], alpha, generator) for name, level in self.levels.items()
         }
@@ -145,9 +146,9 @@ class Decoder(nn.Module):
         x = self.middle(self.join_middle(x, styled["relu3_1"]))
         x = self.fine(self.join_fine(x, torch.cat((styled["relu2_1"], styled["conv1_1"]), dim=1)))
         detail, kept = F.pixel_shuffle(self.last(x), 2).split((3, 1), dim=1)
-        kept = 1 - alpha * torch.sigmoid(-kept)
+        lost, added = alpha * torch.sigmoid(-kept), DETAIL * (alpha / WHOLE_DETAIL).clamp(max=1)
         mean = statistics["pixels"].mean[..., None, None]
-        return mean + kept * (styled["pixels"] - mean) + DETAIL * detail
+        return styled["pixels"] + lost * (mean - styled["pixels"]) + added * detail
 
 
 class _Residual(nn.Module):
@@ -177,9 +178,9 @@ def _convolution(width, out):
 class FastStyle(nn.Module):
     """Paints any content in any style: a frozen `Backbone`, whose weights are not stored again, and the `Decoder`."""
 
-    def __init__(self, net):
+    def __init__(self, net, decoder):
         super().__init__()
-        self.encoder, self.decoder = prepared(net), Decoder().to(net.mean.device, memory_format=torch.channels_last)
+        self.encoder, self.decoder = prepared(net), decoder.to(net.mean.device, memory_format=torch.channels_last)
 
     def forward(self, content, statistics, alpha, seed=0):
         """Contents (B, 3, H, W) in the styles that `statistics` tells of, at strengths (B,); not clamped to [0, 1]."""
@@ -221,14 +222,16 @@ def _weighted(shares, values):
 
 def fast_network(device="auto"):
     """The trained `FastStyle`, frozen; it is loaded once for each device, which is as in `backbone`."""
-    return _loaded(str(best_device(device)))
+    return _loaded(str(torch.empty(0, device=best_device(device)).device))  # "cuda" is "cuda:0"
 
 
 @functools.cache
 def _loaded(device):
-    model, state = FastStyle(backbone(NETWORK, device=device)), read_weights(WEIGHTS)
-    model.decoder.load_state_dict({name: value.float() for name, value in state.items()})
-    return model.requires_grad_(False).eval()
+    with torch.device("meta"):  # random values would come from the process's own generator, only to be replaced
+        decoder = Decoder()
+    state = {name: value.float() for name, value in read_weights(WEIGHTS).items()}
+    decoder.load_state_dict(state, assign=True)
+    return FastStyle(backbone(NETWORK, device=device), decoder).requires_grad_(False).eval()
 
 
 def read_weights(path):

@@ -22,7 +22,7 @@ def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, dev
             side is resized to the content's.
         style_weights: proportions of a list's styles, any scale; None for equal parts. A row of them for each content,
             (B, styles), gives each its own mixture.
-        alpha: strength in [0, 1], a number, or (B,) for each content its own; 0 gives about the content back.
+        alpha: strength in [0, 1], a number, or (B,) for each content its own; 0 gives the content back.
         net: a `Backbone` on whose device to paint, or None. It must be the light one that was trained on.
         device: as in `backbone`; only read where net is None.
     Returns:

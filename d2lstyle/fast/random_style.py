@@ -37,7 +37,7 @@ class RandomStyle:
 
     def draw(self, images, generator=None):
         """{"painted": (B,) bool, "shares": (B, styles), "alpha": (B,)}"""
-        seed = int(torch.randint(2**62, (), generator=generator))
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu"))
         rng = np.random.default_rng(seed)
         n = len(images)
         shares = np.stack([draw_shares(rng, len(self.styles), self.mixture) for _ in range(n)])

@@ -1,12 +1,16 @@
 """Style transfer in one pass: what comes out, that images do not mix, that the shipped weights know unseen styles."""
 
+import functools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import d2lstyle as ds
 from d2lstyle import fast_stylize
-from d2lstyle.fast.network import WEIGHTS, FastStyle, Level, adain, fast_network, mixed_statistics, read_weights
+from d2lstyle.fast import network
+from d2lstyle.fast.network import WEIGHTS, Decoder, FastStyle, Level, adain, fast_network, mixed_statistics, read_weights
 from d2lstyle.images import resize
 from d2lstyle.samples import vending
 
@@ -83,17 +87,34 @@ def test_a_batch_equals_its_images_alone(contents, starry, mosaic):
     assert close(together, torch.cat(alone))
 
 
-def test_the_same_call_gives_the_same_picture_and_changes_no_argument(net, contents, starry):
+def test_the_first_call_as_any_other_gives_the_same_picture_and_changes_nothing(net, contents, starry, monkeypatch):
+    """Whatever dtype and device new tensors of the user have."""
     before, state = (contents.clone(), starry.clone()), torch.get_rng_state()
-    assert torch.equal(fast_stylize(contents, starry, device="cpu"), fast_stylize(contents, starry, net=net))
+    expected = fast_stylize(contents, starry, device="cpu")
+    fresh = functools.cache(network._loaded.__wrapped__)
+    monkeypatch.setattr(network, "_loaded", fresh)
+    assert torch.equal(fast_stylize(contents, starry, net=net), expected)
+    try:
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        again = fast_stylize(contents, starry, alpha=[1.0, 1.0], net=net)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    assert torch.equal(again, expected)
     assert torch.equal(contents, before[0]) and torch.equal(starry, before[1])
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_alpha_goes_from_the_content_to_the_style(contents, starry):
-    painted = [fast_stylize(contents, starry, alpha=alpha, device="cpu") for alpha in (0, 0.5, 1)]
+def test_alpha_goes_from_the_content_itself_to_the_style(contents, starry):
+    """Without a jump; a strength is that of its own image, whatever stands beside it."""
+    strengths = (0, 1e-3, 0.02, 0.1, 0.5, 1)
+    painted = [fast_stylize(contents, starry, alpha=alpha, device="cpu") for alpha in strengths]
     distances = [(image - contents).abs().mean().item() for image in painted]
-    assert distances[0] < 0.04 and distances[0] < distances[1] < distances[2]
+    assert torch.equal(painted[0], contents) and (painted[1] - contents).abs().max() < 2 / 255
+    assert all(nearer < farther for nearer, farther in zip(distances, distances[1:]))
+    mixed = fast_stylize(contents, starry, alpha=torch.tensor([1.0, 0.0]), device="cpu")
+    assert torch.equal(mixed[1], contents[1]) and close(mixed[0], painted[-1][0])
 
 
 def test_mixtures_reach_from_one_style_to_the_other(net, contents, starry, mosaic):
@@ -122,7 +143,16 @@ def test_the_network_is_small_frozen_and_loaded_once(model):
     assert sum(parameter.numel() for parameter in model.decoder.parameters()) <= 2_000_000
     assert WEIGHTS.stat().st_size < 8_000_000
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert model is fast_network(torch.device("cpu"))
+    assert model is fast_network(torch.device("cpu")) and model is fast_network("cpu:0")
+
+
+def test_a_gpu_has_one_network_by_whatever_name(monkeypatch):
+    """No GPU is needed: "cuda" is taken for what `torch.empty` makes of it."""
+    monkeypatch.setattr(network, "best_device", lambda device: "cuda" if device == "auto" else device)
+    monkeypatch.setattr(torch, "empty", lambda size, device: SimpleNamespace(device=torch.device("cuda", 0)))
+    monkeypatch.setattr(network, "_loaded", functools.cache(lambda device: [device]))
+    networks = [fast_network(device) for device in ("auto", "cuda", "cuda:0", torch.device("cuda"))]
+    assert all(model is networks[0] for model in networks) and networks[0] == ["cuda:0"]
 
 
 def test_missing_or_damaged_weights_are_named(tmp_path):
@@ -159,6 +189,6 @@ def test_bad_input_is_named(contents, starry, change, message):
 
 def test_the_network_gives_gradients_to_the_content(net):
     """In a training loop the painted picture may be part of the graph."""
-    model, content = FastStyle(net), torch.rand(1, 3, 32, 32, requires_grad=True)
+    model, content = FastStyle(net, Decoder()), torch.rand(1, 3, 32, 32, requires_grad=True)
     model(content, model.statistics(torch.rand(1, 3, 32, 32)), torch.ones(1)).mean().backward()
     assert content.grad.abs().sum() > 0

@@ -1,5 +1,7 @@
 """Style transfer as a transform, on pictures of 48 pixels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,17 @@ def test_p_zero_passes_images_and_changes_no_other_draw(images, pictures):
     assert torch.equal(dice.get_state(), before)
     chains = [Compose([never, *jitter]), Compose(jitter)]
     assert torch.equal(chains[0](images, generator(3)), chains[1](images, generator(3)))
+
+
+def test_strength_zero_passes_images_and_the_device_of_the_generator_is_its_own(images, pictures, monkeypatch):
+    assert torch.equal(RandomStyle(1, alpha=0, styles=pictures, device="cpu")(images, generator()), images)
+    randint, devices = torch.randint, []
+    monkeypatch.setattr(torch, "randint", lambda *a, device, **k: devices.append(device) or randint(*a, **k))
+    on_gpu = SimpleNamespace(device=torch.device("cuda", 0))
+    with pytest.raises(TypeError):  # where there is none, torch takes no such thing for a generator
+        RandomStyle(styles=pictures).draw(images, on_gpu)
+    RandomStyle(styles=pictures).draw(images)
+    assert devices == [on_gpu.device, "cpu"]
 
 
 def test_p_is_the_part_that_is_painted(images, pictures):

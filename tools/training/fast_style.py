@@ -109,7 +109,7 @@ class Trainer:
     def __init__(self, *, minutes, seed, folder):
         torch.manual_seed(seed)
         self.net = ds.backbone(fast.NETWORK, device="cpu")
-        self.model = fast.FastStyle(self.net)
+        self.model = fast.FastStyle(self.net, fast.Decoder())
         self.average = copy.deepcopy(self.model.decoder)
         self.optimizer = torch.optim.AdamW(self.model.decoder.parameters(), LR, weight_decay=1e-4, betas=(0.9, 0.99))
         self.minutes, self.seed, self.file = minutes, seed, Path(folder, "checkpoint.pt")
