@@ -3,9 +3,18 @@
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
+import time
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+BORN = time.time()  # of this process, or nearly
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+PART = re.compile(r"\..+\.((?P<host>[0-9a-f]{6})-(?P<process>\d+)-)?[0-9a-f]{8}\.part")  # of earlier versions, too
+LONGEST_WRITE = 24 * 3600  # seconds, of a download
 
 
 @contextmanager
@@ -23,8 +32,35 @@ def replacing(path):
 
 
 def part_of(path):
-    """A hidden name beside `path` that no other process uses."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    """A hidden name beside `path` that no other process uses; it tells who writes there, and is not too long."""
+    return path.with_name(f".{path.name[:50]}.{HOST}-{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+
+
+def remove_stale_parts(paths):
+    """Remove those of the paths that a killed process left half written; what another still writes stays."""
+    for path in paths:
+        with suppress(OSError):  # it has just become whole, or is in use (Windows)
+            if (name := PART.fullmatch(path.name)) and not _is_being_written(path, **name.groupdict()):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_being_written(path, host, process):
+    modified = path.stat().st_mtime
+    if process is None or modified < time.time() - LONGEST_WRITE:  # the number of a process may be used again
+        return False
+    if host != HOST:
+        return True
+    if int(process) == os.getpid():
+        return modified >= BORN
+    try:
+        if os.name != "nt":  # there a file in use cannot be removed
+            os.kill(int(process), 0)
+            return True
+    except ProcessLookupError:
+        pass
+    except PermissionError:  # another user's
+        return True
+    return False
 
 
 def write_whole(path, content):
@@ -34,16 +70,16 @@ def write_whole(path, content):
 
 
 def read_json_lines(path):
-    """What a file with a JSON object a line holds; nothing where there is no file. A line cut short is left out."""
+    """The objects of a file with one in JSON a line; none where there is no file. A damaged line is left out."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = Path(path).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     rows = []
     for line in lines:
-        with suppress(ValueError):  # the run was killed while it wrote
+        with suppress(ValueError, RecursionError):  # the run was killed while it wrote
             rows.append(json.loads(line))
-    return rows
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def append_json_line(path, row):

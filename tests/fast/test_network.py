@@ -10,7 +10,16 @@ import torch
 import d2lstyle as ds
 from d2lstyle import fast_stylize
 from d2lstyle.fast import network
-from d2lstyle.fast.network import WEIGHTS, Decoder, FastStyle, Level, adain, fast_network, mixed_statistics, read_weights
+from d2lstyle.fast.network import (
+    WEIGHTS,
+    Decoder,
+    FastStyle,
+    Level,
+    adain,
+    fast_network,
+    mixed_statistics,
+    read_weights,
+)
 from d2lstyle.images import resize
 from d2lstyle.samples import vending
 
