@@ -5,10 +5,12 @@
 # make lint     install, check the style of all code with ruff; make format mends what ruff can mend
 # make lines    print how long the package and its tests are, against what the house plan allows
 # make figures  install, draw the README's pictures anew
-# make lock     refresh requirements.lock from pyproject.toml
+# make lock     refresh requirements.lock and requirements-dev.lock from pyproject.toml
+# make lowest   install the lowest versions that pyproject.toml allows into .lowest, run the unit tests there
 # make help     print these lines
 
 PYTHON ?= python3
+UV_VERSION := 0.13.9
 UV := .tools/bin/uv
 BIN := .venv/bin
 # PyTorch's threads spin for some microseconds and then sleep while they wait for one another. Spinning for long makes
@@ -19,13 +21,13 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PYTHON_PREFERENCE := only-system
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: course test test-browser lab lint format lines figures lock clean help
+.PHONY: course test test-browser lab lint format lines figures lock lowest clean help
 .DELETE_ON_ERROR:
 
 course: .venv/synced
 	$(BIN)/python -m tools.site.course
 
-test: .venv/synced
+test: .venv/synced-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
 		--nbval-cell-timeout=480 --numprocesses 2 --dist loadfile --durations=5 --ignore notebooks/exercises notebooks
@@ -33,14 +35,14 @@ test: .venv/synced
 lab: .venv/synced
 	$(BIN)/jupyter lab --ServerApp.tornado_settings="{'websocket_max_message_size': 67108864}" notebooks
 
-test-browser: .venv/synced
+test-browser: .venv/synced-dev
 	$(BIN)/python -m pytest tests/browser --durations=5
 
-lint: .venv/synced
+lint: .venv/synced-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: .venv/synced
+format: .venv/synced-dev
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
@@ -54,22 +56,36 @@ $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo 'd2lstyle needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 2; }
 	$(PYTHON) -m venv .tools
-	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The stamp is younger than the lock exactly when .venv holds what the lock names.
+# A stamp is younger than its lock exactly when .venv holds what the lock names. Both locks agree on what they share:
+# students get what runs the course, developers also what tests and measures it.
 .venv/synced: requirements.lock pyproject.toml | $(UV)
 	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
-	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes requirements.lock
+	$(call install,requirements.lock)
+
+.venv/synced-dev: requirements-dev.lock .venv/synced
+	$(call install,requirements-dev.lock)
+
+define install
+	VIRTUAL_ENV=.venv $(UV) pip sync --require-hashes $(1)
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
+endef
 
 lock: $(UV)
 	$(UV) lock --upgrade
-	$(UV) export --quiet --all-groups --all-extras --no-emit-project --output-file requirements.lock
-	@! grep -n '://' requirements.lock || { echo 'requirements.lock names a host'; exit 1; }
+	$(UV) export --quiet --group build --no-emit-project --output-file requirements.lock
+	$(UV) export --quiet --all-groups --all-extras --no-emit-project --output-file requirements-dev.lock
+	@! grep -n '://' requirements*.lock || { echo 'a lock names a host'; exit 1; }
+
+lowest: $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) .lowest
+	VIRTUAL_ENV=.lowest $(UV) pip install --quiet --resolution lowest-direct --editable '.[test]'
+	.lowest/bin/python -m pytest --numprocesses 2 --dist loadfile tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
 
 clean:
-	rm -rf build .venv .tools
+	rm -rf build .venv .tools .lowest

@@ -6,11 +6,12 @@ from torch import nn
 
 def tiny(seed=0):
     """A net of two stages and a head, with batch normalisation and dropout."""
-    torch.manual_seed(seed)
-    model = nn.Sequential()
-    first = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
-    second = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    model.features, model.dropout, model.fc = nn.Sequential(*first, *second), nn.Dropout(0.2), nn.Linear(4, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = nn.Sequential()
+        first = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)
+        second = nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        model.features, model.dropout, model.fc = nn.Sequential(*first, *second), nn.Dropout(0.2), nn.Linear(4, 2)
     return model
 
 

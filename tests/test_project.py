@@ -82,9 +82,9 @@ def environment():
     return yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
 
 
-def locked():
-    """The entries of requirements.lock: (name, version, the whole entry)."""
-    text = re.sub(r"^ *#.*\n?", "", (ROOT / "requirements.lock").read_text("utf-8"), flags=re.MULTILINE)
+def locked(file="requirements-dev.lock"):
+    """The entries of a lock: (name, version, the whole entry)."""
+    text = re.sub(r"^ *#.*\n?", "", (ROOT / file).read_text("utf-8"), flags=re.MULTILINE)
     entries = re.split(r"\n(?=\S)", text.strip())
     return [(*re.match(r"([\w.-]+)==([\w.+!]+)", entry).groups(), entry) for entry in entries]
 
@@ -161,17 +161,24 @@ def test_every_locked_requirement_has_hashes():
     assert [name for name, _, entry in locked() if "--hash=sha256:" not in entry] == []
 
 
-def test_lock_names_no_host():
-    assert "://" not in (ROOT / "requirements.lock").read_text("utf-8")
-
-
 def test_lock_leaves_out_torch_2_13_0():
     assert ("torch", "2.13.0") not in {(name, version) for name, version, _ in locked()}
 
 
+def test_students_lock_is_the_part_of_the_developers_that_runs_the_course():
+    students = {entry for _, _, entry in locked("requirements.lock")}
+    assert students < {entry for _, _, entry in locked()}
+    assert {name for name, *_ in locked("requirements.lock")}.isdisjoint({"ray", "playwright", "pystiche", "pytest"})
+    assert not any("://" in entry for _, _, entry in locked())
+
+
 def test_lock_holds_each_dependency_in_its_range():
     for need in requirements():
-        versions = [version for name, version, _ in locked() if canonicalize_name(name) == canonicalize_name(need.name)]
+        versions = [
+            version
+            for name, version, _ in locked("requirements.lock")
+            if canonicalize_name(name) == canonicalize_name(need.name)
+        ]
         assert versions, f"{need.name} is missing: make lock"
         assert all(version in need.specifier for version in versions), f"{need} is locked at {versions}: make lock"
 
