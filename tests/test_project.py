@@ -264,3 +264,8 @@ def test_every_public_name_is_there():
     assert [name for name in d2lstyle.__all__ if not hasattr(d2lstyle, name)] == []
     with pytest.raises(AttributeError, match="stylise"):
         d2lstyle.stylise
+
+
+def test_the_readme_names_the_uv_that_make_installs():
+    version = re.search(r"^UV_VERSION := (\S+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[1]
+    assert re.findall(r"\buv==(\S+)", (ROOT / "README.md").read_text("utf-8")) == [version]
