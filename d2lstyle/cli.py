@@ -119,7 +119,9 @@ def stylize_folder(
         Argument(help="A folder with a folder of images for each class; of train, validation and test, train alone."),
     ],
     output: Annotated[Path, Argument(help="The folder to write.")],
-    styles: Annotated[list[str], Option(help="A file, or an embedded picture such as starry: once for each style.")],
+    styles: Annotated[
+        list[str], Option(help="A file, an embedded picture such as starry, or a folder of files; may be given again.")
+    ],
     per_image: Annotated[int, Option(help="Copies of each image.")] = 1,
     alpha: Annotated[
         tuple[float, float], Option(help="Lowest and highest strength; 1 is the network's own style weight.")

@@ -6,7 +6,9 @@ decides its looks, is kept inside the picture, so that a later run knows what is
 
 import hashlib
 import json
+import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from ..backbones import MIN_SIDE, Backbone, backbone
 from ..datasets.class_folders import class_listing, split_folders, split_of
 from ..engine import checks
 from ..engine.checks import scaled_size
+from ..engine.decoding import photo_endings
 from ..engine.files import file_digest, read_json_lines
 from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
@@ -27,6 +30,7 @@ from ..transfer import METHODS
 TILE, TILE_SIDE = 8, 128  # so many pictures share a pass, if their longer side has at most so many pixels
 NOTE, MANIFEST = "d2lstyle", "manifest.jsonl"  # the keyword of the note inside a picture; the file beside them
 HELD_OUT = ("validation", "test")
+LONGEST_NAME = 200  # bytes, of a picture's; some file systems take no more than 255, others fewer
 RECIPE = 3  # to be raised when pictures come out differently
 ORIENTATION = 0x0112  # of a photo, in its Exif data
 
@@ -87,8 +91,7 @@ def listings(source, out, force):
     """{split, None where there is none: {class: files}} of what may be painted; a ValueError for unfit folders."""
     if not source.is_dir():
         raise ValueError(f"there is no folder {source}")
-    if source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise ValueError(f"expected a folder outside {source} to write, got {out}: its pictures would become a class")
+    check_place(source, out)
     places, side = split_folders(source), split_of(source.resolve().name)
     if not places and side in HELD_OUT and not force:
         why = "painted, it has nothing left to say of photos (force=True does it)"
@@ -98,6 +101,37 @@ def listings(source, out, force):
             raise ValueError(f"{source} has no folder 'train', only {', '.join(places)} (force=True paints those)")
         places = {"train": places["train"]}
     return {split: class_listing(place) for split, place in (places or {side: source}).items()}
+
+
+def check_place(source, out):
+    """Raise ValueError unless pictures in `out` can be taken for nobody's photos, whatever links lead there."""
+    full, target = source.resolve(), out.resolve()
+    existing = [place for place in (target, *target.parents) if place.exists()]
+    if not existing[0].is_dir():
+        raise ValueError(f"expected a folder to write, got {out}: {existing[0]} is a file")
+    own = split_folders(full.parent) if split_of(full.name) else split_folders(full)
+    classes = [file for split in (full, *own.values()) for file in split.iterdir() if file.is_dir()]
+    for place in (full, *own.values(), *classes, *_other_splits(target)):
+        inside = any(place.samefile(above) for above in existing)
+        if inside or target.exists() and any(target.samefile(above) for above in place.resolve().parents):
+            where = f"{'outside' if inside else 'that does not hold'} {source if place == full else place}"
+            raise ValueError(f"expected a folder {where} to write, got {out}: its pictures would be taken for photos")
+
+
+def _other_splits(out):
+    """Folders of photos for training, validation or test that `out` is, is in or holds, and that are not painted."""
+    for root in (out, out.parent, out.parent.parent):
+        with suppress(ValueError, OSError):  # no such folder, or one that is no data set
+            places = split_folders(root).values()
+            yield from (place for place in places if len(places) > 1 and not all(ours for _, ours in others(place)))
+
+
+def others(folder, expected=()):
+    """(photo, whether it is painted by us) of all below a folder besides those expected."""
+    endings = photo_endings()
+    for file in folder.rglob("*"):
+        if file.suffix.lower() in endings and file not in expected and file.is_file() and file.name[0] != ".":
+            yield file, _note(file)[0] is not None
 
 
 def plan(settings, sources):
@@ -115,12 +149,20 @@ def plan(settings, sources):
             errors[source] = str(error)
             continue
         for copy in range(settings.per_image):
-            target = Path(source).with_name(f"{file.stem}_{file.suffix[1:]}_{copy}.png").as_posix()
+            target = Path(source).with_name(_name_of(file, copy)).as_posix()
             shares, alpha = _draw(source, copy, settings)
             by_digest = sorted((settings.digests[name], share) for name, share in shares.items())
             recipe = _digest([*common, sha256, alpha, by_digest])
             jobs[Job(target, source, sha256, split, copy, shares, alpha, recipe, settings.method)] = shape
     return jobs, errors
+
+
+def _name_of(file, copy):
+    """No two of a folder have one. What would be too long, or be read in two ways, ends in a digest."""
+    name = f"{file.stem}_{file.suffix[1:]}"
+    if len(os.fsencode(name)) > LONGEST_NAME or not file.suffix[1:].isalnum():
+        name = f"{file.stem[:40]}_{_digest(file.name)[:16]}"
+    return f"{name}_{copy}.png"
 
 
 def _draw(source, copy, settings):
@@ -165,24 +207,41 @@ def tile_size(shape):
 
 
 def finished(out, jobs, resume):
-    """{file: row} of the jobs whose picture is there; the note inside each tells, whatever became of the manifest."""
-    rows = {}
-    seconds = {(row.get("file"), row.get("recipe")): row.get("seconds") for row in read_json_lines(out / MANIFEST)}
+    """{file: row} of the jobs whose picture is there; the note inside each tells, whatever became of the manifest.
+
+    A damaged picture of ours is not among them, and so painted again; a file of others is a ValueError.
+    """
+    rows, listed = {}, {}
+    for row in read_json_lines(out / MANIFEST):
+        if isinstance(row.get("file"), str) and isinstance(row.get("seconds"), (int, float)):
+            listed.setdefault(row["file"], {})[str(row.get("recipe"))] = row["seconds"]
     for job in jobs:
         path = out / job.file
         if path.exists():
-            note = _note(path)
-            if note is None:
-                raise ValueError(f"{path} is in the way, and no picture of ours: choose another folder, or remove it")
-            if resume and note.get("recipe") == job.recipe:
-                rows[job.file] = asdict(job) | {"seconds": seconds.get((job.file, job.recipe))}
+            note, whole = _note(path)
+            if note is None and not (path.is_file() and not whole and (job.file in listed or _is_blank(path))):
+                raise ValueError(
+                    f"{path} is in the way, and no picture of ours: choose another folder, or move it elsewhere"
+                )
+            if resume and whole and note.get("recipe") == job.recipe:
+                rows[job.file] = asdict(job) | {"seconds": listed.get(job.file, {}).get(job.recipe)}
     return rows
 
 
 def _note(path):
-    """What a picture says of itself; None for a file that is none of ours."""
+    """(what a picture says of itself, None for a file that is none of ours; whether it is an image, and whole)"""
+    note = None
     try:
-        with Image.open(path) as image:
-            return json.loads(image.text[NOTE])
-    except Exception:  # not an image, not a PNG, no note, damaged
-        return None
+        if path.is_file():  # a pipe would be waited for
+            with Image.open(path) as image:
+                note = json.loads(image.info[NOTE]) if NOTE in image.info else None
+                image.verify()
+                return note if isinstance(note, dict) else None, True
+    except Exception:  # Pillow raises nearly every kind on damaged data
+        pass
+    return note if isinstance(note, dict) else None, False
+
+
+def _is_blank(path):
+    """Whether a file holds zeros at most, as one does that was written when the power went."""
+    return not path.read_bytes().strip(b"\0")

@@ -4,6 +4,7 @@ A tile has a fixed number of pictures and is painted on one thread, because sums
 L-BFGS elsewhere within thirty steps. So any order and any number of workers give the same files.
 """
 
+import errno
 import json
 import time
 from collections import defaultdict
@@ -17,6 +18,8 @@ from ..fast.painting import StyleBank
 from ..images import read_image, write_image
 from ..transfer import default_weights, stylize
 from .jobs import NOTE, TILE, tile_size
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors after which no other picture goes better
 
 
 class TilePainter:
@@ -51,7 +54,7 @@ class TilePainter:
         n = min(self.most, tile_size(images[0][1].shape[2:]))
         try:
             return [result for i in range(0, len(images), n) for result in self._pass(images[i : i + n], n)]
-        except FloatingPointError as error:  # one of them; alone, it tells which
+        except (FloatingPointError, ValueError) as error:  # of one of them; alone, it tells which
             if len(images) == 1:
                 return [(images[0][0], error)]
             return [result for image in images for result in self._painted([image])]
@@ -66,12 +69,14 @@ class TilePainter:
     def _pass(self, images, n):
         """The same of up to n images; the pass always holds n, for that decides the last bits."""
         jobs, contents = zip(*images, *[images[-1]] * (n - len(images)))
-        contents, alphas = torch.cat(contents), torch.tensor([job.alpha for job in jobs])
+        contents = torch.cat(contents)
+        alphas = torch.tensor([job.alpha for job in jobs], dtype=torch.float32, device="cpu")
         shares = [[job.styles.get(name, 0) for name in self.settings.styles] for job in jobs]
         if self.settings.method == "fast":
             pictures = self.bank.paint(contents, proportions(shares, len(self.styles), n), alphas).cpu()
         else:
             pictures = self._optimised(contents, shares, alphas)
+        pictures = torch.where(alphas[:, None, None, None] > 0, pictures, contents)  # without a rounding error
         return list(zip(jobs, pictures.split(1)))[: len(images)]
 
     def _optimised(self, contents, shares, alphas):
@@ -84,9 +89,15 @@ class TilePainter:
         return result.image
 
     def _written(self, job, result, seconds):
-        if isinstance(result, Exception):  # a MemoryError says nothing
-            return {"source": job.source, "error": str(result) or "there is not enough memory"}
         path = self.settings.out / job.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_image(result, path, notes={NOTE: json.dumps(asdict(job))})
-        return asdict(job) | {"seconds": seconds}
+        try:
+            if not isinstance(result, Exception):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_image(result, path, notes={NOTE: json.dumps(asdict(job))})
+                return asdict(job) | {"seconds": seconds}
+        except OSError as error:
+            if error.errno in FULL:
+                goes_on = "make room and call again: what is finished is kept"
+                raise OSError(f"cannot write {path}: {error.strerror}; {goes_on}") from None
+            result = error
+        return {"source": job.source, "error": str(result) or "there is not enough memory"}  # a MemoryError is mute

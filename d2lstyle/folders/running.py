@@ -1,9 +1,7 @@
 """A whole class folder -> its stylised copy; an interrupted run goes on where it was."""
 
-import itertools
 import json
 import math
-import signal
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -14,8 +12,11 @@ import torch
 
 from ..datasets.class_folders import split_folders, split_of
 from ..engine import checks
-from ..engine.files import append_json_line, equal_files, write_whole
-from .jobs import HELD_OUT, MANIFEST, Settings, finished, listings, plan, tile_size, tiles_of
+from ..engine.decoding import check_writable
+from ..engine.files import append_json_line, equal_files, remove_stale_parts, write_whole
+from ..engine.workers import in_workers
+from ..samples.styles import style_list
+from .jobs import HELD_OUT, MANIFEST, Settings, finished, listings, others, plan, tile_size, tiles_of
 from .painting import TilePainter
 from .ray import on_ray
 
@@ -66,8 +67,9 @@ def stylize_folder(
     Args:
         source: a folder with a folder of images for each class, or with such folders for train, validation and test, of
             which train alone is painted.
-        out: the folder to write: PNG files under the same class folders, and `manifest.jsonl`.
-        styles: list of files, names of embedded paintings or photos, or tensors (1, 3, H, W).
+        out: the folder to write: PNG files under the same class folders, and `manifest.jsonl`. It lies neither inside
+            nor above folders of photos.
+        styles: list of files, folders of them, names of embedded paintings or photos, or tensors (1, 3, H, W).
         per_image: copies of each image, each in another mixture.
         alpha: strength, a number, or (lowest, highest) to be drawn for each picture; 0 leaves the image as it is, 1 is
             the network's own style weight, or as far as the fast method goes.
@@ -88,11 +90,14 @@ def stylize_folder(
         device: as in `backbone`; only read where net is None.
         callback: called with (pictures done, pictures in all).
     Returns:
-        FolderResult. An image that cannot be read or painted is in its `errors`; the others are made all the same.
+        FolderResult. An image that cannot be read, painted or written is in its `errors`; the others are made all the
+        same, unless the disk is full. Damaged pictures of ours are painted anew.
     Raises:
         ValueError, TypeError: an argument is not as said above, the folder is a validation or test split, or `out`
             holds a file that is not ours where a picture should go.
         FileNotFoundError: a style is neither a file nor an embedded picture.
+        OSError: `out` cannot be written.
+        ChildProcessError: a worker was killed; the same call goes on.
         ImportError: the engine is not installed.
 
     Shinde, section 4: stylised copies enlarge a data set.
@@ -100,19 +105,21 @@ def stylize_folder(
     began = time.perf_counter()
     checks.choice("engine", engine, ENGINES)
     checks.whole("workers", 1 if workers is None else workers, 1)
-    source, out = Path(source), Path(out)
+    source, out, styles = Path(source), Path(out), style_list(styles)
     sources = listings(source, out, force)
     settings = Settings(source, out, styles, net, device, method, per_image, alpha, mixture, size, steps, seed)
     _warn_of_held_out_styles(source, styles)
     jobs, errors = plan(settings, sources)
     rows = finished(out, jobs, resume)
-    _warn_of_strangers(out, jobs)
+    _warn_of_others(out, jobs)
     kept, total = len(rows), len(jobs) + len(errors)
     tiles = tiles_of({job: shape for job, shape in jobs.items() if job.file not in rows})
     if dry_run:
         return FolderResult([], errors, 0, kept, _estimate(settings, jobs, tiles, workers), len(jobs) - kept)
     out.mkdir(parents=True, exist_ok=True)
-    painted = itertools.chain.from_iterable(ENGINES[engine](settings, tiles, workers) if tiles else [])
+    check_writable(out / "0.png")
+    remove_stale_parts(out.rglob(".*.part"))
+    painted = (row for tile in ENGINES[engine](settings, tiles, workers) for row in tile) if tiles else ()
     for tried, row in enumerate(painted, start=kept + len(errors) + 1):
         if "error" in row:
             errors[row["source"]] = row["error"]
@@ -137,12 +144,13 @@ def _warn_of_held_out_styles(source, styles):
         warnings.warn(f"{what}: what is measured there will be too good", stacklevel=3)
 
 
-def _warn_of_strangers(out, jobs):
-    """Pictures of an earlier run, of fewer copies or of images that are gone: a data set would read them, too."""
-    strangers = sorted({file.relative_to(out).as_posix() for file in out.rglob("*.png")} - {job.file for job in jobs})
-    if strangers:
-        what = f"{len(strangers)} pictures in {out} do not belong to this run, such as {strangers[0]}"
-        warnings.warn(f"{what}: remove them, or whoever reads the folder takes them, too", stacklevel=3)
+def _warn_of_others(out, jobs):
+    """Pictures of an earlier run, of fewer copies or of images that are gone, or of others: a data set reads them."""
+    found = sorted(others(out, {out / job.file for job in jobs}))
+    for mine, whose, advice in ((True, "to this run", "remove them"), (False, "to us", "choose another folder")):
+        if files := [file.relative_to(out).as_posix() for file, ours in found if ours == mine]:
+            what = f"{len(files)} pictures in {out} do not belong {whose}, such as {files[0]}"
+            warnings.warn(f"{what}: {advice}, or whoever reads the folder takes them, too", stacklevel=3)
 
 
 def _estimate(settings, shapes, tiles, workers):
@@ -161,9 +169,7 @@ def _locally(settings, tiles, workers):
     workers = _n_workers(workers, settings.net, tiles)
     if workers == 1:
         return map(TilePainter(settings).write, tiles)
-    with joblib.parallel_config("loky", initializer=_start_worker, initargs=(settings,)):
-        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch=2 * workers)
-        return parallel(joblib.delayed(_paint_in_worker)(tile) for tile in tiles)
+    return in_workers(_paint_in_worker, tiles, workers, _start_worker, settings)
 
 
 def _n_workers(workers, net, tiles):
@@ -176,7 +182,6 @@ _kept = {}  # in a worker process: its painter, which would else travel with eac
 
 
 def _start_worker(settings):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the parent ends its workers
     _kept["painter"] = TilePainter(settings)
 
 

@@ -5,15 +5,18 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import unicodedata
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -30,8 +33,9 @@ from shared_helpers import (
 )
 
 from d2lstyle import backbone, fast_stylize, load_dataset, painting, read_image, stylize, stylize_folder, write_image
+from d2lstyle.engine.files import HOST
+from d2lstyle.folders import jobs, running
 from d2lstyle.folders import painting as worker
-from d2lstyle.folders import running
 from d2lstyle.folders.jobs import MANIFEST, NOTE
 from d2lstyle.samples.styles import STYLE_SIDE
 
@@ -140,7 +144,19 @@ def test_more_strength_goes_further_from_the_photo(paint, photos, tmp_path):
         assert {row["alpha"] for row in rows} == {alpha}
         painted = torch.cat([read_image(tmp_path / str(alpha) / row["file"]) for row in rows])
         distances.append((painted - torch.cat([read_image(photos / row["source"]) for row in rows])).abs())
-    assert distances[0].max() < 1e-3 and (distances[1].mean((1, 2, 3)) < distances[2].mean((1, 2, 3))).all()
+    assert distances[0].max() == 0 and (distances[1].mean((1, 2, 3)) < distances[2].mean((1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("method", ["optimise", "fast"])
+def test_strength_zero_is_the_photo_in_any_company(paint, photos, out, method, monkeypatch):
+    draw = jobs._draw
+    monkeypatch.setattr(
+        jobs, "_draw", lambda source, *rest: (draw(source, *rest)[0], 0.0 if "0.png" in source else 1.0)
+    )
+    write_image(photo_of(70, 33, 300), photos / "cup" / "large0.png")  # optimised at two sizes
+    for row in paint(photos, out, method=method).rows:
+        distance = (read_image(out / row["file"]) - read_image(photos / row["source"])).abs().max()
+        assert distance == 0 if "0.png" in row["source"] else distance > 0.1
 
 
 def test_mixture_goes_from_one_style_to_all_alike(paint, many, photos, tmp_path, styles):
@@ -161,6 +177,18 @@ def test_styles_by_name_as_file_and_as_tensor_are_the_same(paint, photos, out, t
     assert all(torch.equal(a, b) for a, b in zip(file, given, strict=True))
     assert {row["recipe"] for row in manifest_of(out / "1")} == {row["recipe"] for row in manifest_of(out / "2")}
     assert all((a - b).abs().max() < 0.5 for a, b in zip(named, file))  # the file has 8 bits, and other draws
+
+
+def test_a_folder_of_styles_is_all_its_pictures(paint, photos, out, styles, tmp_path):
+    folder = Path(styles[0]).parent
+    (folder / "more").mkdir()
+    for name in (".hidden.png", "notes.txt"):
+        (folder / name).write_text("no picture")
+    shutil.copy(styles[0], folder / "more" / "nested.png")
+    rows = paint(photos, out, [folder], steps=1).rows
+    assert {name for row in rows for name in row["styles"]} == {*styles}
+    paint(photos, tmp_path / "listed", sorted(styles), steps=1)
+    assert pictures(out) == pictures(tmp_path / "listed")
 
 
 def test_size_is_the_longer_side(paint, photos, out):
@@ -200,11 +228,17 @@ def test_a_wide_style_and_small_photos(paint, photos, out, method):
 
 
 def test_names_that_differ_in_little_give_a_picture_each(paint, photos, out):
-    for number, name in enumerate(("0.jpg", "0.PNG", "0.tar.png", "0_png.png", "ünï cödé.png")):
+    long = [
+        "x" * 240 + "1.jpg",
+        "x" * 240 + "2.jpg",
+        "ü" * 120 + ".png",
+        unicodedata.normalize("NFD", "ü" * 60) + ".png",
+    ]
+    for number, name in enumerate(("0.jpg", "0.PNG", "0.tar.png", "0_png.png", "ünï cödé.png", *long)):
         write_image(photo_of(80 + number), photos / "cat" / name)
     result = paint(photos, out, per_image=2, steps=1)
-    assert result.made == len(result.rows) == len(pictures(out)) == 20
-    assert paint(photos, out, per_image=2, steps=1).kept == 20
+    assert result.made == len(result.rows) == len(pictures(out)) == 28 and not result.errors
+    assert paint(photos, out, per_image=2, steps=1).kept == 28
 
 
 def test_what_was_painted_can_be_trained_on(paint, tmp_path, out):
@@ -314,6 +348,7 @@ def test_a_second_call_finds_all_done_and_paints_what_is_missing(paint, original
         ("not ours", 5),
         ("cut in the last line", 1),
         ("a half line more", 0),
+        ("lines that are none of ours", 0),
         ("old rows", 0),
     ],
 )
@@ -325,11 +360,13 @@ def test_a_lost_manifest_is_written_anew_from_the_pictures(paint, original, done
         "not ours": '{"a": 1}\n',
         "cut in the last line": text[:-30],
         "a half line more": text + text[:60],
+        "lines that are none of ours": '[1]\nnull\n{"file": []}\n{"file": "cat/0_png_0.png", "seconds": "x"}\n\udcff\n'
+        + text,
         "old rows": text + json.dumps(rows[0] | {"file": "cat/gone.png"}) + "\n",
     }
     manifest.unlink()
     if damage in damaged:
-        manifest.write_text(damaged[damage])
+        manifest.write_bytes(os.fsencode(damaged[damage]))
     result = paint(original.photos, done)
     assert result.made == 0 and result.kept == 5 and times(done) == before
     assert [row["seconds"] for row in result.rows] == [row["seconds"] for row in rows[: 5 - lost]] + [None] * lost
@@ -348,6 +385,18 @@ def test_a_row_after_a_line_cut_short_is_whole(paint, original, done):
     last = manifest_of(done)[-1]
     assert last["file"] == "cat/1_png_0.png" and last["seconds"] > 0
     assert [row["seconds"] is None for row in paint(original.photos, done).rows] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("left, listed", [(0, False), (0, True), (60, True), (-60, True), (-60, False), (None, False)])
+def test_a_damaged_picture_of_ours_is_painted_again(paint, original, done, left, listed):
+    """So much is left of it, or as many zeros as it had bytes; a note that is left says whose it is."""
+    path = done / "cat" / "1_png_0.png"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(len(whole)) if left is None else whole[:left])
+    if not listed:
+        (done / MANIFEST).unlink()
+    result = paint(original.photos, done)
+    assert (result.made, result.kept) == (1, 4) and pictures(done) == pictures(original.painted)
 
 
 def test_another_recipe_paints_over_and_its_seconds_are_its_own(paint, original, done, tmp_path):
@@ -396,6 +445,7 @@ def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, origin
     (out / "cat" / ".0_png_0.png.0123abcd.part").write_bytes(b"\x89PNG half a pict")
     (out / f".{MANIFEST}.0123abcd.part").write_text('{"file": "cat/0_p')
     result = paint(original.photos, out)
+    assert not list(out.rglob(".*"))
     assert result.errors == {} and without_seconds(result.rows) == without_seconds(original.result.rows)
     assert pictures(out) == pictures(original.painted) and paint(original.photos, out).kept == 5
 
@@ -407,13 +457,16 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
     killed = start_command(photos, out, styles, steps, workers)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 9, killed)
+        workers = psutil.Process(killed.pid).children(recursive=True)
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait(timeout=60)
+        assert not psutil.wait_procs(workers, timeout=10)[1]  # they end by themselves
     finally:
         end_group(killed)
     assert killed.returncode == KILLED
     before, manifest = times(out), manifest_of(out)
     assert 9 <= len(before) < 40
+    (out / f".0_png_0.png.{HOST}-{killed.pid}-0123abcd.part").write_bytes(b"\x89PNG half a pict")
     assert len(manifest) <= len(before) and {row["file"] for row in manifest} <= before.keys()
     resumed = paint(photos, out, steps=steps)
     assert resumed.kept == len(before) and resumed.made == 40 - len(before) and resumed.errors == {}
@@ -424,8 +477,23 @@ def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, w
     assert without_seconds(resumed.rows) == without_seconds(whole.rows)
     known = dict.fromkeys(before) | {row["file"]: row["seconds"] for row in manifest}
     assert {row["file"]: row["seconds"] for row in resumed.rows if row["file"] in before} == known
-    visible = [file for file in out.rglob("*") if file.is_file() and not file.name.startswith(".")]
-    assert {file.suffix for file in visible} == {".png", ".jsonl"}
+    assert {file.suffix for file in out.rglob("*") if file.is_file()} == {".png", ".jsonl"}  # hidden ones, too
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+def test_a_killed_worker_is_called_that_and_the_same_call_goes_on(paint, many, out):
+    def kill(done, total):
+        workers = [child for child in psutil.Process().children() if "LokyProcess" in " ".join(child.cmdline())]
+        for process in workers[:1] if done == 1 else []:
+            process.kill()
+
+    for number in range(20):
+        write_image(photo_of(100 + number), many / "cup" / f"more{number}.png")
+    with pytest.raises(ChildProcessError, match="a worker process was killed, perhaps for lack of memory: .* goes on"):
+        paint(many, out, steps=12, workers=2, callback=kill)
+    kept = len(pictures(out))
+    result = paint(many, out, steps=12)
+    assert (result.kept, result.made, result.errors) == (kept, 30 - kept, {}) and 8 <= kept < 30
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT as a terminal sends it")
@@ -533,6 +601,21 @@ def test_too_little_memory_to_read_a_photo_is_its_error(paint, photos, out, monk
     assert list(result.errors) == ["cat/1.png"] and "memory" in result.errors["cat/1.png"] and result.made == 4
 
 
+def test_pictures_that_cannot_be_written_are_named_and_a_full_disk_ends_all(paint, original, out, monkeypatch):
+    out.mkdir()
+    (out / "cup").write_text("a file where a folder should be")
+    result = paint(original.photos, out)
+    assert result.made == 3 and result.errors.keys() == {"cup/0.png", "cup/1.png"} and (out / "cup").read_text()
+    assert all("cup" in text for text in result.errors.values())
+
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "write_image", full)
+    with pytest.raises(OSError, match="cannot write .*0_png_0.png: No space left on device; make room and call again"):
+        paint(original.photos, out, steps=1)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("an assumption did not hold"), OSError(28, "No space")])
 def test_an_error_of_our_own_is_not_hidden(paint, photos, out, monkeypatch, error):
     failing(monkeypatch, lambda contents: True, error)
@@ -542,12 +625,12 @@ def test_an_error_of_our_own_is_not_hidden(paint, photos, out, monkeypatch, erro
     assert raised.value is error and torch.get_num_threads() == threads
 
 
-def test_a_picture_whose_loss_overflows_is_alone_in_it(paint, original, out, monkeypatch):
+@pytest.mark.parametrize("error", [FloatingPointError("the loss is not finite"), ValueError("the style is too thin")])
+def test_a_picture_that_cannot_be_painted_is_alone_in_it(paint, original, out, monkeypatch, error):
     bad = read_image(original.photos / "cat" / "2.png")
-    overflows = FloatingPointError("the loss is not finite")
-    failing(monkeypatch, lambda contents: (contents == bad).flatten(1).all(1).any(), overflows)
+    failing(monkeypatch, lambda contents: (contents == bad).flatten(1).all(1).any(), error)
     result, whole = paint(original.photos, out), pictures(original.painted)
-    assert result.errors == {"cat/2.png": "the loss is not finite"} and result.made == 4
+    assert result.errors == {"cat/2.png": str(error)} and result.made == 4
     del whole["cat/2_png_0.png"]
     assert pictures(out) == whole
 
@@ -594,6 +677,44 @@ def test_train_alone_is_painted_unless_forced(paint, splits, tmp_path):
     rows = paint(splits, tmp_path / "all", force=True, steps=1).rows
     assert [row["file"].split("/")[0] for row in rows] == ["test"] * 3 + ["train"] * 3 + ["validation"] * 3
     assert all(row["split"] == row["file"].split("/")[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "source, place, where",
+    [
+        ("splits", "splits", "outside splits"),
+        ("splits", "splits/train/cat/new", "outside splits"),
+        ("splits", ".", "that does not hold splits"),
+        ("splits/train", "splits", "that does not hold splits/train"),
+        ("splits/train", "splits/test", "outside .*/test"),
+        ("splits/train", "splits/train/../validation/new", "outside .*/validation"),
+        ("splits/train", "link/cup/new", "outside .*/test"),
+        ("link to train", "splits/train/new", "outside link to train"),
+        ("photos", "splits/test", "outside .*/test"),
+        ("photos", "splits/train/new", "outside .*/train"),
+        ("photos", "splits", "that does not hold .*/train"),
+        ("linked", "elsewhere/cats/new", "outside .*linked/cat"),
+    ],
+)
+def test_no_place_where_pictures_would_be_taken_for_photos(
+    paint, photos, splits, tmp_path, monkeypatch, source, place, where
+):
+    monkeypatch.chdir(tmp_path)
+    for link, target in (("link", "splits/test"), ("link to train", "splits/train"), ("linked/cat", "elsewhere/cats")):
+        Path(link).parent.mkdir(exist_ok=True)
+        Path(target).mkdir(parents=True, exist_ok=True)
+        Path(link).symlink_to(Path(target).resolve())
+    write_image(photo_of(7), Path("elsewhere", "cats", "0.png"))
+    before = pictures(tmp_path)
+    for out in (place, tmp_path / place):
+        with pytest.raises(ValueError, match=f"expected a folder {where}"):
+            paint(source, out)
+    assert pictures(tmp_path) == before
+
+
+def test_what_was_painted_of_all_splits_is_no_such_place(paint, splits, out):
+    assert [paint(splits, out, force=True, steps=1).made for _ in range(2)] == [9, 0]
+    assert paint(splits / "train", splits / "painted", steps=1).made == 3  # beside the splits, among which it is none
 
 
 @pytest.mark.parametrize("side, split", [("validation", "validation"), ("val", "validation"), ("Test", "test")])
@@ -676,7 +797,14 @@ BAD = {
     "out deep inside source": ({"out": "photos/cat/../cup/new"}, "expected a folder outside .*photos to write"),
     "out is source": ({"out": "photos"}, "expected a folder outside"),
     "out inside source by another way": ({"out": "link/painted"}, "expected a folder outside"),
+    "out is a file": (
+        {"out": "photos/note.txt"},
+        "expected a folder to write, got photos/note.txt: .*note.txt is a file",
+    ),
+    "out below a file": ({"out": "photos/note.txt/new"}, "expected a folder to write, got .*new: .*note.txt is a file"),
     "one string": ({"styles": "starry"}, "expected a list of styles, got starry"),
+    "no styles": ({"styles": []}, "expected a list of styles, got none"),
+    "a folder of styles without any": ({"styles": ["photos"]}, "the folder of styles photos has no pictures in it"),
     "a style file that is none": ({"styles": ["photos/note.txt"]}, "note.txt is not an image"),
     "engine": ({"engine": "spark"}, "unknown engine 'spark': .*local, ray"),
     "method": ({"method": "magic"}, "unknown method 'magic'"),
@@ -757,8 +885,15 @@ def test_the_fast_method_paints_as_the_fast_network_does_in_any_company(net, pho
     assert pictures(tmp_path / "one") == {"cup/1_png_0.png": pictures(tmp_path / "out")["cup/1_png_0.png"]}
 
 
-def test_pictures_of_another_run_are_pointed_out(net, photos, done, styles):
+def test_pictures_of_another_run_are_pointed_out_and_what_is_not_ours_is_not_to_be_removed(net, photos, done, styles):
     shutil.rmtree(photos / "cup")
-    with pytest.warns(UserWarning, match="2 pictures in .*done do not belong to this run, such as cup/0_png_0.png"):
+    write_image(photo_of(3), done / "cup" / "holiday.jpg")
+    (done / "notes.txt").write_text("mine")
+    with pytest.warns(UserWarning) as warned:
         stylize_folder(photos, done, styles, net=net, steps=2, workers=1)
-    assert len(pictures(done)) == 5  # nothing is lost
+    ours, stranger = (str(warning.message) for warning in warned)
+    assert re.search("2 pictures in .*done do not belong to this run, such as cup/0_png_0.png: remove them, or", ours)
+    assert re.search(
+        "1 pictures in .*done do not belong to us, such as cup/holiday.jpg: choose another folder", stranger
+    )
+    assert "remove" not in stranger and len(pictures(done)) == 7  # nothing is lost
