@@ -6,14 +6,18 @@ from PIL import Image, PngImagePlugin
 
 from .engine import checks
 from .engine.checks import scaled_size
-from .engine.decoding import alpha_array, check_writable, decoded, format_of, rgb_array
+from .engine.decoding import check_writable, colours, decoded, format_of, opacity
 from .engine.files import replacing
 
 
 def read_image(path_or_file, size=None):
-    """Read one image file, as a person sees it: upright, over white, in colour.
+    """Read one image file, as a person sees it: upright, over white, in the colours of sRGB.
 
-    EXIF orientation is applied, transparency laid over white; any mode becomes RGB; an animation gives its first frame.
+    EXIF orientation is applied, transparency laid over white; any mode becomes RGB, by the file's colour profile if
+    there is one; an animation gives its first frame. White is the largest value of 8 bits, or of 16 bits where the
+    file does not state fewer (TIFF's tags BitsPerSample and MaxSampleValue, the largest value of PGM); float values
+    have to be in [0, 1]. Other numbers are refused, and so are 16-bit ones that all are below 4096: 12-bit data would
+    come out nearly black.
 
     Args:
         path_or_file: a path, or a binary file object.
@@ -22,11 +26,12 @@ def read_image(path_or_file, size=None):
         (1, 3, H, W), float32 in [0, 1].
     Raises:
         FileNotFoundError, OSError: there is no such file, or it cannot be opened.
-        ValueError: the file is no image, is cut short, or holds too many pixels.
+        TypeError: neither a path nor a binary file object.
+        ValueError: the file is no image (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM, TGA), is cut short,
+            holds numbers that the rule above refuses, or takes more than 1 GiB to read: 4 bytes for each pixel that
+            it holds, and 12 for each pixel of the result.
     """
-    pixels = decoded(path_or_file, rgb_array)
-    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
-    return image if size is None else resize(image, size)
+    return _read(path_or_file, colours, size)
 
 
 def read_alpha(path_or_file, size=None):
@@ -34,11 +39,7 @@ def read_alpha(path_or_file, size=None):
 
     Arguments and errors are those of `read_image`, which lays the same pixels over white.
     """
-    alpha = decoded(path_or_file, alpha_array)
-    if alpha is None:
-        return None
-    alpha = torch.from_numpy(alpha)[None, None]
-    return alpha if size is None else resize(alpha, size)
+    return _read(path_or_file, opacity, size)
 
 
 def write_image(image, path, *, alpha=None, notes=None):
@@ -78,3 +79,11 @@ def resize(image, size):
     if size == tuple(image.shape[-2:]):
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def _read(path_or_file, reader, size):
+    planes = decoded(path_or_file, reader, size)
+    if planes is None:
+        return None
+    image = torch.from_numpy(planes)[None]
+    return image if size is None else resize(image, size)

@@ -11,19 +11,32 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from d2lstyle import backbone, cli, painting, read_image, sample, stylize, write_image
 
 # files
 
 
+def chunked(*chunks):
+    """A PNG file of (kind, data)."""
+    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 def png(width, height):
     """A valid PNG header that promises this many grey pixels, and hardly any data."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(64))), (b"IEND", b""))
-    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    return chunked((b"IHDR", header), (b"IDAT", zlib.compress(bytes(64))), (b"IEND", b""))
+
+
+def rgb48(pixels, *chunks):
+    """A PNG file of 16-bit colours in one row, which Pillow cannot write."""
+    header, data = (
+        struct.pack(">IIBBBBB", len(pixels), 1, 16, 2, 0, 0, 0),
+        b"".join(struct.pack(">3H", *p) for p in pixels),
+    )
+    return chunked((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(b"\0" + data)), (b"IEND", b""))
 
 
 def encoded(image, kind, **options):
@@ -53,6 +66,15 @@ def animated():
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
+def twelve_bits(*pixels):
+    """A TIFF file of four 12-bit pixels in one row, which Pillow cannot write."""
+    bits = "".join(f"{pixel:012b}" for pixel in pixels)
+    tags = {256: len(pixels), 257: 1, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1, 279: len(bits) // 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    return struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 RED_GREEN = [255, 0, 0, 0, 255, 0]
 RED, GREEN, BLUE, BLACK, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0,) * 3, (255,) * 3
 
@@ -68,6 +90,25 @@ READABLE = {
     "black and white": (picture("1", [0, 1]), [[BLACK, WHITE]]),
     # 65535 = 257 * 255
     "16-bit grey": (picture("I;16", [0, 1000, 65535]), [[BLACK, (1000 / 257,) * 3, WHITE]]),
+    "16-bit grey, big-endian": (picture("I;16B", [0, 1000, 65535], "TIFF"), [[BLACK, (1000 / 257,) * 3, WHITE]]),
+    "16-bit grey, black": (picture("I;16", [0, 0]), [[BLACK, BLACK]]),
+    "16-bit grey, PGM": (picture("I;16", [0, 1000, 65535], "PPM"), [[BLACK, (1000 / 257,) * 3, WHITE]]),
+    "16-bit grey, white is zero": (
+        picture("I;16", [0, 257, 65535], "TIFF", tiffinfo={262: 0}),
+        [[WHITE, (254,) * 3, BLACK]],
+    ),
+    "16-bit grey, one transparent": (picture("I;16", [9, 257, 65535], transparency=9), [[WHITE, (1,) * 3, WHITE]]),
+    "16-bit colours": (rgb48([(0, 257, 514), (65535, 1, 0)]), [[(0, 1, 2), RED]]),
+    "16-bit colours, one transparent": (
+        rgb48([(771, 257, 514), (65535, 1, 0)], (b"tRNS", struct.pack(">3H", 771, 257, 514))),
+        [[WHITE, RED]],
+    ),
+    "12-bit grey": (twelve_bits(0, 819, 4095, 0), [[BLACK, (51,) * 3, WHITE, BLACK]]),
+    "12-bit grey that says so": (picture("I;16", [0, 819], "TIFF", tiffinfo={281: 4000}), [[BLACK, (51,) * 3]]),
+    "12-bit grey, PGM": (b"P5 2 1 4095\n" + struct.pack(">2H", 819, 4095), [[(13107 / 257,) * 3, WHITE]]),
+    "a dark 16-bit grey that says so": (picture("I;16", [0, 257], "TIFF", tiffinfo={281: 65535}), [[BLACK, (1,) * 3]]),
+    "32-bit integers": (picture("I", [0, 257, 65535], "TIFF"), [[BLACK, (1,) * 3, WHITE]]),
+    "float grey, PFM": (picture("F", [0.0, 0.25, 1.0], "PPM"), [[BLACK, (63.75,) * 3, WHITE]]),
     "float grey": (picture("F", [0.0, 0.25, 1.0], "TIFF"), [[BLACK, (63.75,) * 3, WHITE]]),
     "CMYK": (picture("CMYK", [(0,) * 4, (255, 0, 0, 0), (0, 0, 0, 255)], "TIFF"), [[WHITE, (0, 255, 255), BLACK]]),
     "palette": (picture("P", [1, 0], palette=RED_GREEN), [[GREEN, RED]]),
@@ -78,6 +119,16 @@ READABLE = {
     "EXIF upright": (rotated(1), [[RED, BLUE]]),
     "EXIF upside down": (rotated(3), [[BLUE, RED]]),
     "EXIF turned clockwise": (rotated(6), [[RED], [BLUE]]),
+    "EXIF that is none, PNG": (picture("RGB", [(255, 0, 0), (0, 0, 255)], exif=b"Exif\0\0garbage"), [[RED, BLUE]]),
+    "EXIF that is none, JPEG": (picture("L", [128, 128], "JPEG", exif=b"Exif\0\0garbage"), [[(128,) * 3] * 2]),
+    "EXIF that is none, WebP": (
+        picture("RGB", [(255, 0, 0), (0, 0, 255)], "WEBP", lossless=True, exif=b"Exif\0\0garbage"),
+        [[RED, BLUE]],
+    ),
+    "EXIF of no known turn, TIFF": (
+        picture("RGB", [(255, 0, 0), (0, 0, 255)], "TIFF", tiffinfo={274: 9}),
+        [[RED, BLUE]],
+    ),
     "EXIF turned anticlockwise": (rotated(8), [[BLUE], [RED]]),
 }
 
@@ -96,8 +147,25 @@ UNREADABLE = {
     "a PNG with a wrong byte": (WHOLE_PNG[:300] + b"\0\0\0\0" + WHOLE_PNG[304:], DAMAGED),
     "20,000 x 20,000 pixels": (png(20_000, 20_000), "is too large to read"),
     "10,000 x 10,000 pixels": (png(10_000, 10_000), "is too large to read"),  # here Pillow would only warn
-    # the decoder raises NotImplementedError
-    "a DDS of no known format": (b"DDS " + struct.pack("<31I", 124, 0, 1, 1, *[0] * 14, 32, *[0] * 12), DAMAGED),
+    "an EPS file, which Pillow would give to Ghostscript": (b"%!PS-Adobe-3.0 EPSF\n%%BoundingBox: 0 0 9 9\n", NO_IMAGE),
+    "a DDS file": (encoded(Image.new("RGB", (4, 4)), "DDS"), NO_IMAGE),
+    "float values to 255": (
+        picture("F", [0.0, 255.0], "TIFF"),
+        r"holds float values .* 255, expected numbers .* 0 to 1",
+    ),
+    "float values below 0": (picture("F", [-0.1, 1.0], "PPM"), "holds float values from -0.1 to 1, expected numbers"),
+    "NaN": (picture("F", [0.0, float("nan"), 1.0], "TIFF"), "holds float values from nan to nan, expected numbers"),
+    "an infinite value": (picture("F", [0.0, float("inf")], "TIFF"), "holds float values from 0 to inf, expected"),
+    "integers of 17 bits": (picture("I", [0, 65536], "TIFF"), "holds integers from 0 to 65536, expected .* to 65535"),
+    "negative integers": (picture("I", [-1, 65535], "TIFF"), "holds integers from -1 to 65535, expected"),
+    "12 of 16 bits": (picture("I;16", [0, 4095]), "holds 16-bit values of at most 4095, .* scale them to 0 to 65535"),
+    "12 of 16 bits, TIFF": (picture("I;16B", [0, 4095], "TIFF"), "holds 16-bit values of at most 4095, "),
+    "12 of 16 bits, integers": (picture("I", [0, 4095], "TIFF"), "holds 16-bit values of at most 4095, "),
+    "12 of 16 bits, colours": (rgb48([(0, 4095, 77)]), "holds 16-bit values below 4096, .* scale them to 0 to 65535"),
+    "13 bits that say 12": (
+        picture("I;16", [8191], "TIFF", tiffinfo={281: 4095}),
+        "holds integers .* 0 to 4095: scale",
+    ),
 }
 
 
@@ -285,7 +353,7 @@ def test_what_the_system_says_is_no_damaged_file(folder, monkeypatch, error):
     def refuse(path, *args, **options):
         raise error
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
     with pytest.raises(type(error)) as refused:
         read_image(folder / "photo.png")
     assert str(refused.value) == str(error)

@@ -1,20 +1,27 @@
 """Files to tensors and back."""
 
 import os
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from d2lstyle import read_image, write_image
-from d2lstyle.engine import checks
-from d2lstyle.engine.decoding import check_writable
+from d2lstyle.engine import checks, decoding
+from d2lstyle.engine.decoding import check_writable, upright_shape
 from d2lstyle.images import read_alpha, resize, scaled_size
 
 
 def random_image(height=20, width=30, seed=0):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def as_pil(image):
+    return Image.fromarray((image[0] * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("name", ["picture.png", "picture.PNG", "picture.bmp", "picture.tif", "with a space é.png"])
@@ -223,3 +230,182 @@ def test_an_image_within_the_contract_passes():
     for shape in ((1, 3, 1, 1), (5, 3, 2, 9)):
         checks.image(torch.rand(shape))
         checks.image(torch.full(shape, 1 + 5e-5))  # rounding errors of a filter are no fault
+
+
+# colour profiles: the expected colours are computed by hand from the published primaries and curves
+
+
+def profile(space, **tags):
+    """An ICC profile of these tags, over CIE XYZ or Lab."""
+    tags = {"cprt": b"text\0\0\0\0none\0", "wtpt": xyz(0.9642, 1, 0.8249)} | tags
+    table, data = struct.pack(">I", len(tags)), b""
+    for name, tag in tags.items():
+        table += struct.pack(">4sII", name.encode(), 132 + 12 * len(tags) + len(data), len(tag))
+        data += tag + bytes(-len(tag) % 4)
+    pcs, illuminant = (b"Lab " if "A2B0" in tags else b"XYZ "), xyz(0.9642, 1, 0.8249)[8:]
+    head = struct.pack(">4xI4s4s4s12x4s24x", 0x02100000, b"prtr", space, pcs, b"acsp") + bytes(4) + illuminant
+    body = head.ljust(124, b"\0") + table + data
+    return struct.pack(">I", 4 + len(body)) + body
+
+
+def xyz(*numbers):
+    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(number * 65536) for number in numbers))
+
+
+def gamma(exponent):
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256))
+
+
+def rgb_profile(exponent, *primaries):
+    curves = dict.fromkeys(("rTRC", "gTRC", "bTRC"), gamma(exponent))
+    return profile(b"RGB ", **dict(zip(("rXYZ", "gXYZ", "bXYZ"), (xyz(*colour) for colour in primaries))), **curves)
+
+
+# Primaries after adaptation to D50, as ICC profiles have them; and linear colours -> linear sRGB, which all have D65.
+ADOBE = rgb_profile(563 / 256, (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+ADOBE_TO_SRGB = [[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]]
+P3 = rgb_profile(2.2, (0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+P3_TO_SRGB = [[1.22494, -0.22494, 0], [-0.04206, 1.04206, 0], [-0.01964, -0.07864, 1.09827]]
+GREY, SRGB = profile(b"GRAY", kTRC=gamma(1)), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+IDENTITY = bytes(range(256))
+# CMYK -> L* = 100 without ink, 0 with any; a* = b* = 0, which is 128 of 255
+INKS = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *(65536 * (i % 4 == 0) for i in range(9)))
+INKS += IDENTITY * 4 + bytes([255, 128, 128]) + bytes([0, 128, 128]) * 15 + IDENTITY * 3
+CMYK = profile(b"CMYK", A2B0=INKS)
+
+
+def srgb(linear):
+    """The curve of sRGB."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def by_matrix(exponent, matrix, *colours):
+    return srgb((np.array(colours) / 255) ** exponent @ np.transpose(matrix)) * 255
+
+
+SOME = [(200, 100, 50), (120, 130, 140), (90, 160, 90), (255, 255, 255), (0, 0, 0), (30, 60, 20)]
+LEVELS = list(range(0, 256, 17))
+GREYS, LINEAR = [(level,) * 3 for level in LEVELS], [(level,) * 3 for level in srgb(np.array(LEVELS) / 255) * 255]
+
+# name: (profile, mode, pixels, expected colours of 255)
+PROFILED = {
+    "Adobe RGB": (ADOBE, "RGB", SOME, by_matrix(563 / 256, ADOBE_TO_SRGB, *SOME)),
+    "Display P3": (P3, "RGB", SOME, by_matrix(2.2, P3_TO_SRGB, *SOME)),
+    "grey in Adobe RGB": (ADOBE, "L", LEVELS, by_matrix(563 / 256, ADOBE_TO_SRGB, *GREYS)),
+    "a palette in Adobe RGB": (ADOBE, "P", [1], by_matrix(563 / 256, ADOBE_TO_SRGB, (200, 100, 50))),
+    "linear grey": (GREY, "L", LEVELS, LINEAR),
+    "linear grey, opaque": (GREY, "LA", [(level, 255) for level in LEVELS], LINEAR),
+    "linear 16-bit grey": (GREY, "I;16", [level * 257 for level in LEVELS], LINEAR),
+    "CMYK, where L* = 50 is Y = 0.1842": (
+        *(CMYK, "CMYK", [(0,) * 4, (255, 0, 0, 0), (128, 0, 0, 0)]),
+        [(255,) * 3, (0,) * 3, srgb(np.full(3, 0.1842)) * 255],
+    ),
+    "sRGB": (SRGB, "RGB", GREYS + SOME, GREYS + SOME),
+    "grey's does not fit colours": (GREY, "RGB", SOME, SOME),
+    "Adobe RGB does not fit inks": (ADOBE, "CMYK", [(255, 0, 0, 0)], [(0, 255, 255)]),
+    "cut short": (ADOBE[:300], "RGB", SOME, SOME),
+    "damaged": (b"no profile", "RGB", SOME, SOME),
+}
+
+
+@pytest.mark.parametrize("name", PROFILED)
+def test_colours_become_those_of_srgb(tmp_path, name):
+    icc, mode, pixels, expected = PROFILED[name]
+    image = Image.new(mode, (len(pixels), 1))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 200, 100, 50])
+    for x, pixel in enumerate(pixels):
+        image.putpixel((x, 0), pixel)
+    image.save(tmp_path / "a", "TIFF" if mode == "CMYK" else "PNG", icc_profile=icc)
+    seen = read_image(tmp_path / "a")[0, :, 0].T * 255
+    assert np.abs(seen.numpy() - np.array(expected)).max() <= 1.01  # the engine computes in 8 bits
+
+
+def test_the_profile_of_a_transparent_picture(tmp_path):
+    save_transparent(tmp_path / "a.png", "RGBA", [(200, 100, 50, 51), (9, 9, 9, 0)], icc_profile=ADOBE)
+    colour = by_matrix(563 / 256, ADOBE_TO_SRGB, (200, 100, 50))[0]
+    seen = read_image(tmp_path / "a.png")[0, :, 0].T * 255
+    assert np.abs(seen.numpy() - [colour * 0.2 + 204, (255,) * 3]).max() <= 1
+    assert torch.equal(read_alpha(tmp_path / "a.png"), torch.tensor([[[[0.2, 0.0]]]]))
+
+
+# large pictures, which are scaled down while they are read
+
+READ = """
+import resource, sys
+from d2lstyle import read_image
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+before = peak()
+image = read_image(sys.argv[1], 512)
+print(peak() - before, max(image.shape), *image.amin((0, 2, 3)).tolist(), *image.amax((0, 2, 3)).tolist())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss has another unit")
+@pytest.mark.parametrize("name, size", [("a.png", (9450, 9450)), ("a.jpg", (6000, 4000))])
+def test_a_huge_picture_is_read_small_within_400_mb(tmp_path, name, size):
+    Image.new("RGB", size, (200, 100, 50)).save(tmp_path / name, compress_level=1)
+    command = [sys.executable, "-c", READ, tmp_path / name]
+    grown, side, *colours = map(
+        float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert grown < 400 and side == 512
+    assert colours == pytest.approx([200 / 255, 100 / 255, 50 / 255] * 2, abs=1.01 / 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_every_orientation_is_the_one_that_pillow_gives(tmp_path, kind, orientation):
+    path, exif = tmp_path / f"a.{kind}", Image.Exif()
+    exif[0x0112] = orientation
+    as_pil(random_image()).save(path, exif=exif)
+    with Image.open(path) as file:
+        expected = np.asarray(ImageOps.exif_transpose(file))
+    assert np.array_equal((read_image(path)[0] * 255).round().permute(1, 2, 0), expected)
+    assert upright_shape(path) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("mode, size", [("RGB", 20), ("RGBA", (31, 7)), ("P", 20), ("I;16", 60), ("CMYK", 5)])
+def test_a_large_picture_is_scaled_as_a_small_one(tmp_path, monkeypatch, mode, size, orientation):
+    path, exif = tmp_path / "a.tif", Image.Exif()
+    exif[0x0112] = orientation
+    image = as_pil(random_image(33, 47))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    elif mode == "RGBA":
+        image.putalpha(as_pil(random_image(33, 47, seed=1)).convert("L"))
+    image.convert(mode).save(path, exif=exif)
+    whole = [(read, read(path, size)) for read in (read_image, read_alpha)]
+    monkeypatch.setattr(decoding, "LARGE", 0)
+    monkeypatch.setattr(decoding, "STRIP", 47 * 5)
+    for read, expected in whole:
+        if expected is None:
+            assert read(path, size) is None
+        else:
+            torch.testing.assert_close(read(path, size), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("orientation", [1, 8])
+def test_a_huge_jpeg_is_decoded_small(tmp_path, monkeypatch, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth = resize(random_image(15, 22), (303, 437))  # sides that are no multiples of 8
+    as_pil(smooth).save(tmp_path / "a.jpg", quality=95, exif=exif)
+    expected, decoded = read_image(tmp_path / "a.jpg", 40), []
+    monkeypatch.setattr(decoding, "LARGE", 0)
+    monkeypatch.setattr(decoding, "HUGE", 0)
+    strips = decoding._strips
+    monkeypatch.setattr(decoding, "_strips", lambda image: decoded.append(image.size) or strips(image))
+    small = read_image(tmp_path / "a.jpg", 40)
+    assert decoded == [(219, 152)] and (small - expected).abs().max() <= 3 / 255
+
+
+def test_what_takes_too_much_memory_is_refused_by_its_numbers(tmp_path, recwarn):
+    Image.new("1", (9460, 9460)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a.png is too large .*: 9460 x 9460 pixels take 1.3 GiB, .* 1: give size="):
+        read_image(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"take 1.3 GiB, .* 1: scale it down, or give a smaller size="):
+        read_image(tmp_path / "a.png", 9460)
+    assert read_image(tmp_path / "a.png", 32).shape == (1, 3, 32, 32) and not recwarn  # of Pillow's
