@@ -19,7 +19,7 @@ from ..backbones import MIN_SIDE, Backbone, backbone
 from ..datasets.class_folders import class_listing, split_folders, split_of
 from ..engine import checks
 from ..engine.checks import scaled_size
-from ..engine.decoding import photo_endings
+from ..engine.decoding import photo_endings, upright_shape
 from ..engine.files import file_digest, read_json_lines
 from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
@@ -32,7 +32,6 @@ NOTE, MANIFEST = "d2lstyle", "manifest.jsonl"  # the keyword of the note inside 
 HELD_OUT = ("validation", "test")
 LONGEST_NAME = 200  # bytes, of a picture's; some file systems take no more than 255, others fewer
 RECIPE = 3  # to be raised when pictures come out differently
-ORIENTATION = 0x0112  # of a photo, in its Exif data
 
 
 @dataclass(eq=False)  # joblib compares those of two calls, and tensors are not simply equal
@@ -181,9 +180,8 @@ def _digest(what):
 def _shape(file, size):
     """(height, width) that the image will have, from the head of its file."""
     try:
-        with Image.open(file) as image:
-            shape = image.size if image.getexif().get(ORIENTATION, 1) >= 5 else image.size[::-1]
-    except Exception as error:  # Pillow raises nearly every kind on damaged data
+        shape = upright_shape(file)
+    except (ValueError, OSError) as error:
         raise ValueError(f"{file} cannot be read as an image: {error}") from None
     height, width = shape if size is None else scaled_size(shape, size)
     if min(height, width) < MIN_SIDE:
