@@ -1,6 +1,8 @@
 """Data sets for fine-tuning: vending (embedded), hotdog, cifar10 and any class folder, as square images with labels."""
 
 import os
+import warnings
+from contextlib import suppress
 from operator import index
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import torch
 from ..engine import checks
 from ..images import resize
 from ..samples.vending import generate
-from .class_folders import SPLITS, class_folder, class_listing, flat, for_each, read_file
+from .class_folders import SPLITS, class_folder, class_listing, flat
 from .downloads import fetch_archive, unpack
+from .reading import for_each, read_file
 
 NAMES = ("vending", "hotdog", "cifar10")
 CACHE_BYTES = 1 << 30  # of decoded pixels, for each call of load_dataset
@@ -19,6 +22,8 @@ CACHE_BYTES = 1 << 30  # of decoded pixels, for each call of load_dataset
 _SIZES = {"vending": 96, "cifar10": 32}  # else 224
 _HOTDOG_URL = "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
 _HOTDOG_DIGEST = ("sha1", "fba480ffa8aa7e0febbb511d181409f899b9baa5")
+_HOTDOG_BYTES, _CIFAR10_BYTES = 300_000_000, 170_498_071  # at most
+_IMBALANCE = 10  # of the largest and the smallest class, from which on it is worth a warning
 
 
 class ImageDataset(torch.utils.data.Dataset):
@@ -86,8 +91,11 @@ def load_dataset(
     A class folder is <folder>/train|validation|test/<class>/<image>; validation may be called val or valid, and is
     split off train (a seventh) where it is missing; a folder without any of the three, <folder>/<class>/<image>, is
     split into five, one and one sevenths. Such a split keeps near-duplicates (copies that are re-encoded, resized,
-    mirrored or a little brighter) on one side. Files on two sides of a split that you made are warned of.
-    Hidden files and notes (.txt, .csv, .json, README, ...) are passed over; every other file must be an image.
+    mirrored or a little brighter) on one side; what it compares is kept in the folder, in a hidden file.
+    Photos in folders of a class are of that class. Hidden files, notes (.txt, .csv, .json, README, ...) and what
+    systems leave behind (Thumbs.db, __MACOSX, ...) are passed over; every other file of a class must be an image.
+    A warning each names: what else is not read, such as links that lead nowhere or folders that are no split; equal
+    files on two sides; those under two labels; a largest class of over ten times the smallest one, in train.
 
     Args:
         name: "vending", "hotdog", "cifar10", or the path of a class folder.
@@ -112,7 +120,7 @@ def load_dataset(
     seed, split_seed = checks.whole("seed", seed, 0), checks.whole("split_seed", split_seed, 0, 2**32 - 1)
     if name != "vending" and domain != "studio":
         raise ValueError(f"only vending has domains, got domain={domain!r} for {str(name)!r}")
-    root, title, pictures = Path(root).expanduser(), str(name), None
+    root, title, pictures, notes = Path(root).expanduser(), str(name), None, []
     if name == "cifar10":
         classes, files, labels, pictures = _cifar10(root, split, split_seed, callback)
     elif name == "vending":
@@ -121,10 +129,12 @@ def load_dataset(
     else:
         folder = _hotdog(root, callback) if name == "hotdog" else _existing_folder(name)
         title = folder.resolve().name
-        classes, files, labels = flat(class_folder(folder, split, split_seed, callback))
+        classes, files, labels = flat(class_folder(folder, split, split_seed, notes, callback))
     labels = torch.tensor(labels)
     kept = range(len(files)) if per_class is None else draw_per_class(labels, per_class, seed, classes)
     files, labels = [files[i] for i in kept], labels[kept]
+    for note in notes + (_imbalance(labels, classes) if split == "train" else []):
+        warnings.warn(note, stacklevel=2)
     pixels = _Pixels(files if pictures is None else pictures[kept], size, callback)
     return ImageDataset(title, split, classes, labels, files, pixels, torch.arange(len(files)))
 
@@ -161,17 +171,27 @@ class _Pixels:
         return (square[0] * 255).round().to(torch.uint8)
 
 
+def _imbalance(labels, classes):
+    (most, large), (fewest, small) = (find(zip(labels.bincount().tolist(), classes)) for find in (max, min))
+    advice = 'fit(class_weights="balanced") gives each class the same weight'
+    ratio = f"{large!r} has {most} images to train, {small!r} only {fewest}: {advice}"
+    return [ratio] if most > _IMBALANCE * fewest else []
+
+
 def _existing_folder(name):
-    if not name or not isinstance(name, (str, os.PathLike)) or not Path(name).expanduser().is_dir():
+    path = Path(name).expanduser() if name and isinstance(name, (str, os.PathLike)) else None
+    if path and path.is_file():
+        raise ValueError(f"{path} is a file, expected a class folder: if it is an archive, unpack it first")
+    if not path or not path.is_dir():
         raise checks.unknown_name("dataset", str(name), [*NAMES, "or the path of a class folder"])
-    return Path(name).expanduser()
+    return path
 
 
 def _hotdog(root, callback):
     folder, archive = root / "hotdog", root / "hotdog.zip"
     if not folder.is_dir():
-        fetch_archive("hotdog", _HOTDOG_URL, archive, _HOTDOG_DIGEST, callback)
-        unpack(archive, folder)
+        fetch_archive("hotdog", _HOTDOG_URL, archive, _HOTDOG_DIGEST, callback, _HOTDOG_BYTES)
+        unpack(archive, folder, most=_HOTDOG_BYTES)
     return folder
 
 
@@ -180,12 +200,16 @@ def _cifar10(root, split, split_seed, callback):
     from sklearn.model_selection import StratifiedKFold  # both are slow to import, hence not above
     from torchvision.datasets import CIFAR10
 
+    def read():
+        with suppress(RuntimeError):  # not there, or damaged
+            return CIFAR10(root, train=source == "train")
+
     source = "test" if split == "test" else "train"
-    try:
+    if not (data := read()):
+        archive = root / CIFAR10.filename
+        fetch_archive("cifar10", CIFAR10.url, archive, ("md5", CIFAR10.tgz_md5), callback, _CIFAR10_BYTES)
+        unpack(archive, root / CIFAR10.base_folder, read, _CIFAR10_BYTES)
         data = CIFAR10(root, train=source == "train")
-    except RuntimeError:  # not there, or damaged
-        fetch_archive("cifar10", CIFAR10.url, root / CIFAR10.filename, ("md5", CIFAR10.tgz_md5), callback)
-        data = CIFAR10(root, train=source == "train", download=True)  # finds the archive, unpacks it
     labels, rows = np.asarray(data.targets), np.arange(len(data.targets))
     if source == "train":
         folds = StratifiedKFold(10, shuffle=True, random_state=split_seed)  # of 45,000 and 5,000 images

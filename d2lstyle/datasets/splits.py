@@ -7,6 +7,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 _FOLDS = 7  # validation and test are one of them each: 14 %
+_PAIRS = 1 << 22  # compared at once, so that the memory does not grow with the number of pairs
 
 
 def near_duplicate_groups(thumbs):
@@ -18,16 +19,17 @@ def near_duplicate_groups(thumbs):
     # The correlation knows no brightness: the colour decides, more strictly the less contrast there is.
     colours, contrast = thumbs.mean((2, 3)), thumbs.flatten(2).std(2).mean(1)
     tolerance = (0.02 + 3 * contrast).clamp(max=0.12)
-    upright, mirrored = _directions(thumbs), _directions(thumbs.flip(3))
-    pairs = []
-    for rows in torch.arange(len(thumbs)).split(1024):
-        alike = torch.maximum(upright[rows] @ upright.T, upright[rows] @ mirrored.T) > 0.95
-        apart = torch.cdist(colours[rows], colours, p=float("inf"))
-        close = apart < torch.minimum(tolerance[rows, None], tolerance)
-        pairs.append((alike & close).nonzero() + torch.tensor([rows[0], 0]))
-    i, j = torch.cat(pairs).T.numpy()
-    graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(thumbs), len(thumbs)))
-    return connected_components(graph, directed=False)[1]
+    upright, groups = _directions(thumbs), np.arange(len(thumbs))
+    for rows in torch.arange(len(thumbs)).split(max(1, _PAIRS // len(thumbs))):
+        later = slice(int(rows[0]), None)  # who comes before has been compared with these
+        mirrored = _directions(thumbs[rows].flip(3))
+        alike = torch.maximum(upright[rows] @ upright[later].T, mirrored @ upright[later].T) > 0.95
+        apart = torch.cdist(colours[rows], colours[later], p=float("inf"))
+        close = apart < torch.minimum(tolerance[rows, None], tolerance[later])
+        i, j = groups[(alike & close).nonzero().T.numpy() + later.start]
+        graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(thumbs), len(thumbs)))
+        groups = connected_components(graph, directed=False)[1][groups]
+    return groups
 
 
 def _directions(thumbs):

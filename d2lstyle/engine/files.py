@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 import uuid
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -94,6 +95,13 @@ def file_digest(path, algorithm="sha256"):
         while chunk := file.read(1 << 16):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def digests_of_alike(paths):
+    """{path: digest} of the files that have the size of another: none of the others has an equal."""
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    count = Counter(sizes.values())
+    return {path: file_digest(path) for path, size in sizes.items() if count[size] > 1}
 
 
 def equal_files(files, others):

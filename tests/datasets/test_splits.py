@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from scipy.sparse import coo_array
 
 from d2lstyle import read_image, sample
+from d2lstyle.datasets import splits
 from d2lstyle.datasets.splits import near_duplicate_groups, split_sides
 from d2lstyle.images import resize
 
@@ -80,11 +82,30 @@ def test_groups_are_chains():
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
-def test_more_pictures_than_one_block_of_the_comparison():
-    thumbs = torch.rand(1100, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    thumbs[1090] = thumbs[3]
+def test_blocks_of_the_comparison_find_what_all_pairs_tell(monkeypatch):
+    """In many blocks, the last of them short; and no more pairs in memory than are asked for."""
+    rng = torch.Generator().manual_seed(0)
+    thumbs = torch.rand(24, 3, 16, 16, generator=rng)[torch.randint(24, (300,), generator=rng)]
+    thumbs = (thumbs + 0.22 * torch.rand(thumbs.shape, generator=rng)) * 0.8  # some copies are alike, some no more
+    thumbs[::3] = thumbs[::3].flip(3)
+    most, graphs = 300 * 7, []
+    monkeypatch.setattr(splits, "_PAIRS", most)
+    monkeypatch.setattr(splits, "coo_array", lambda *args, **kw: graphs.append(coo_array(*args, **kw)) or graphs[-1])
     groups = near_duplicate_groups(thumbs)
-    assert groups[1090] == groups[3] and len(set(groups)) == 1099
+    assert len(graphs) > 40 and max(graph.nnz for graph in graphs) <= most
+    values, flat = thumbs.double().numpy(), thumbs.flatten(2).double()
+    centred = values - values.mean((2, 3), keepdims=True)
+    # the constant that each vector holds, 0.01 for each of 768 values
+    scalars = [np.einsum("ichw,jchw->ij", centred, other) + 0.01**2 * 768 for other in (centred, centred[..., ::-1])]
+    norm = scalars[0].diagonal() ** 0.5
+    colours, tolerance = flat.mean(2).numpy(), (0.02 + 3 * flat.std(2).mean(1)).clamp(max=0.12).numpy()
+    close = abs(colours[:, None] - colours).max(2) < np.minimum(tolerance[:, None], tolerance)
+    chained = close & (np.maximum(*scalars) > 0.95 * norm[:, None] * norm)
+    pairs = chained.sum()
+    for _ in range(9):  # chains of up to 2 ** 9
+        chained = chained.astype(np.float32) @ chained > 0
+    assert pairs < chained.sum() < 300**2 / 4 and 10 < len(set(groups)) < 200
+    assert (chained == (groups[:, None] == groups)).all()
 
 
 def counts(sides, labels):
