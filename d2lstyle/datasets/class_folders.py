@@ -38,7 +38,7 @@ def class_folder(folder, split, split_seed, notes, callback=None):
     places = split_folders(folder, passed)
     listings = _listings(folder, places, split, passed) if places else {"train": class_listing(folder, passed)}
     if passed:
-        notes.append(f"not read in {folder}: {_in_words(passed, folder)}")
+        notes.append(not_read(passed, folder))
     _note_layout(places.get("train", folder), listings["train"], notes)
     _note_equal_files(listings, notes)
     if not places:
@@ -168,6 +168,11 @@ def _composed(name):
 
 def _is_note(file):
     return file.name.startswith(".") or not _NOTES.isdisjoint((file.name.lower(), file.suffix.lower()))
+
+
+def not_read(passed, folder):
+    """The sentence to warn with."""
+    return f"not read in {folder}: {_in_words(passed, folder)}"
 
 
 def _in_words(reasons, folder):

@@ -6,7 +6,6 @@ import shutil
 import tarfile
 import time
 import zipfile
-from contextlib import suppress
 from itertools import accumulate
 
 from ..engine.files import file_digest, part_of, remove_stale_parts, replacing
@@ -80,11 +79,7 @@ def unpack(archive, folder, is_whole=None, most=math.inf):
     try:
         place.mkdir()
         _extract(archive, place, _GROWTH * most)
-        if not (is_whole or folder.is_dir)():
-            if folder.exists():
-                os.replace(folder, place / "damaged")
-            with suppress(FileExistsError):
-                os.replace(place / folder.name, folder)
+        _put(place / folder.name, folder, is_whole or folder.is_dir)
     except OSError as error:
         raise _unwritten(archive.name, folder.parent, error) from None
     finally:
@@ -99,6 +94,17 @@ def _extract(archive, place, most):
         if any(total > most for total in accumulate(sizes)):
             raise ValueError(f"{archive} holds more than {most} bytes: it is another archive, remove it")
         file.extractall(place, **({} if is_zip else {"filter": "data"}))
+
+
+def _put(new, folder, is_whole):
+    try:
+        os.replace(new, folder)
+    except OSError:  # there is one
+        if not folder.is_dir():
+            raise
+        if not is_whole():
+            os.replace(folder, new.with_name("damaged"))
+            os.replace(new, folder)
 
 
 def _unwritten(name, folder, error):

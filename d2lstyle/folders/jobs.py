@@ -86,12 +86,15 @@ class Job:
     method: str = "optimise"
 
 
-def listings(source, out, force):
-    """{split, None where there is none: {class: files}} of what may be painted; a ValueError for unfit folders."""
+def listings(source, out, force, passed):
+    """{split, None where there is none: {class: files}} of what may be painted; a ValueError for unfit folders.
+
+    `passed`, {path: why}, takes in what is not read.
+    """
     if not source.is_dir():
         raise ValueError(f"there is no folder {source}")
     check_place(source, out)
-    places, side = split_folders(source), split_of(source.resolve().name)
+    places, side = split_folders(source, passed), split_of(source.resolve().name)
     if not places and side in HELD_OUT and not force:
         why = "painted, it has nothing left to say of photos (force=True does it)"
         raise ValueError(f"{source} is a {side} split: {why}")
@@ -99,7 +102,7 @@ def listings(source, out, force):
         if "train" not in places:
             raise ValueError(f"{source} has no folder 'train', only {', '.join(places)} (force=True paints those)")
         places = {"train": places["train"]}
-    return {split: class_listing(place) for split, place in (places or {side: source}).items()}
+    return {split: class_listing(place, passed) for split, place in (places or {side: source}).items()}
 
 
 def check_place(source, out):

@@ -10,7 +10,7 @@ from pathlib import Path
 import joblib
 import torch
 
-from ..datasets.class_folders import split_folders, split_of
+from ..datasets.class_folders import not_read, split_folders, split_of
 from ..engine import checks
 from ..engine.decoding import check_writable
 from ..engine.files import append_json_line, equal_files, remove_stale_parts, write_whole
@@ -105,8 +105,10 @@ def stylize_folder(
     began = time.perf_counter()
     checks.choice("engine", engine, ENGINES)
     checks.whole("workers", 1 if workers is None else workers, 1)
-    source, out, styles = Path(source), Path(out), style_list(styles)
-    sources = listings(source, out, force)
+    source, out, styles, passed = Path(source), Path(out), style_list(styles), {}
+    sources = listings(source, out, force, passed)
+    if passed:
+        warnings.warn(not_read(passed, source), stacklevel=2)
     settings = Settings(source, out, styles, net, device, method, per_image, alpha, mixture, size, steps, seed)
     _warn_of_held_out_styles(source, styles)
     jobs, errors = plan(settings, sources)
