@@ -53,8 +53,8 @@ figures: .venv/synced
 	$(BIN)/python notebooks/figures/make_figures.py
 
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-		{ echo 'd2lstyle needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'd2lstyle needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 2; }
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
@@ -81,7 +81,7 @@ lock: $(UV)
 
 lowest: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) .lowest
-	VIRTUAL_ENV=.lowest $(UV) pip install --quiet --resolution lowest-direct --editable '.[test]'
+	VIRTUAL_ENV=.lowest $(UV) pip install --quiet --resolution lowest-direct --editable '.[test,peers]'
 	.lowest/bin/python -m pytest --numprocesses 2 --dist loadfile tests
 
 help:

@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,13 +30,13 @@ def imagenet_classes():
 def _torchvision_model(name):
     from torchvision.models import get_model
 
-    return get_model(name)
+    return partial(get_model, name)
 
 
 def _timm_efficientnet(name):
     import timm
 
-    return timm.create_model("tf_efficientnet_lite0")
+    return partial(timm.create_model, "tf_efficientnet_lite0")
 
 
 def recipe_of(name, weights):
@@ -47,12 +48,13 @@ def recipe_of(name, weights):
 
 def built(recipe, name, weights, seed):
     """The network with its weights: "imagenet", "torchvision", the path of a state dict, or None for random ones."""
+    build = recipe.builder(name)  # a library imported by then: not all can be where "meta" is the default device
     if weights is None:
         with seeded(seed):
-            model = recipe.build(name)
+            model = build()
     else:
         with torch.device("meta"):  # no time for random values that the file replaces
-            model = recipe.build(name)
+            model = build()
         published = weights in ("imagenet", "torchvision")
         _fill(model, recipe.state(name, model) if published else _state_from_file(weights), name, weights)
     set_inplace(model, False)  # else a ReLU would overwrite the conv features just handed out
@@ -204,14 +206,14 @@ class Recipe:
     content_layers: tuple
     style_layers: tuple
     style_weight: float = 10
-    build: Callable = _torchvision_model  # name -> model
+    builder: Callable = _torchvision_model  # name -> a function that gives the model
     state: Callable = _torchvision_state  # (name, model) -> state dict
     mean: tuple = (0.485, 0.456, 0.406)
     std: tuple = (0.229, 0.224, 0.225)
     classes: Callable = imagenet_classes  # () -> names
 
 
-def _vgg19_trunk(name):
+def _vgg19_trunk():
     """The convolutions alone: the file has no classifier."""
     layers, inputs = [], 3
     for width, n in VGG19_BLOCKS:
@@ -239,14 +241,19 @@ TORCHVISION = {
 }
 RECIPES = TORCHVISION | {
     "vgg19": replace(
-        VGG, build=_vgg19_trunk, state=_vgg19_state, mean=OXFORD_MEAN, std=3 * (OXFORD_STD,), classes=tuple
+        VGG,
+        builder=lambda name: _vgg19_trunk,
+        state=_vgg19_state,
+        mean=OXFORD_MEAN,
+        std=3 * (OXFORD_STD,),
+        classes=tuple,
     ),
     "efficientnet_lite0": Recipe(
         _walk_efficientnet,
         ("relu4_1",),
         ("conv1_1", *VGG_STYLE),  # the linear conv1_1 carries the palette, which ReLU6 clips
         style_weight=25,
-        build=_timm_efficientnet,
+        builder=_timm_efficientnet,
         state=_efficientnet_state,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
