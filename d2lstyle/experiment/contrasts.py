@@ -21,9 +21,14 @@ SURE = 0.999  # of the interval that must hold chance: there are many of them, a
 SHUFFLED = "B, labels shuffled"
 
 
+def _rows(record, others=False):
+    """Those of the record's own test images, or of others, whose answers mean other images. Old rows do not tell."""
+    return [row for row in record["rows"] if (row.get("tests", record["tests"]) != record["tests"]) == others]
+
+
 def _runs(record, model, arm, per_class):
     """{seed: row} of one arm, seeds in order."""
-    rows = sorted(record["rows"], key=lambda row: row["seed"])
+    rows = sorted(_rows(record), key=lambda row: row["seed"])
     return {row["seed"]: row for row in rows if key_of(row)[:3] == (model, arm, per_class)}
 
 
@@ -69,7 +74,7 @@ def beats_each_alone(record, model, per_class):
 
 def failed_checks(record):
     """What must hold and does not, as sentences; an empty list is good. Of the runs that `sanity` adds."""
-    rows, failed, chance = {key_of(row): row for row in record["rows"]}, [], 1 / len(record["classes"])
+    rows, failed, chance = {key_of(row): row for row in _rows(record)}, [], 1 / len(record["classes"])
     for (model, arm, n, seed), row in rows.items():
         if arm == "D, p = 0" and row["right"] != rows.get((model, "B", n, seed), row)["right"]:
             failed.append(f"{model}, {n} a class: D with p = 0 answers other than B")
@@ -82,9 +87,12 @@ def failed_checks(record):
 
 
 def table(record):
-    """Accuracies, contrasts and verdicts of all models and numbers of photos, as text."""
-    groups = sorted({(row["model"], row["per_class"]) for row in record["rows"]})
-    return "\n\n".join("\n".join(_lines(record, *group)) for group in groups)
+    """Accuracies, contrasts and verdicts of all models and numbers of photos, as text; it names rows passed over."""
+    groups = sorted({(row["model"], row["per_class"]) for row in _rows(record)})
+    tables = ["\n".join(_lines(record, *group)) for group in groups]
+    if others := [f"{key_of(row)} of {row['tests']}" for row in _rows(record, others=True)]:
+        tables.append(f"passed over, for another number of test images: {', '.join(others)}")
+    return "\n\n".join(tables)
 
 
 def _lines(record, model, n):

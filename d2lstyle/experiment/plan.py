@@ -59,7 +59,7 @@ class Plan:
             raise ValueError(f"expected at least {least}")
 
     def recipe(self):
-        """A digest of all that a row depends on, besides what names the row."""
+        """A digest of all in the plan that a row depends on, besides what names the row."""
         extent = {"seeds", "per_class", "models", "arms"}
         kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in extent}
         return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:16]
@@ -98,5 +98,5 @@ def runs(plan, sanity=False):
 
 
 def key_of(row):
-    """Which run a row tells of: (model, arm, per_class, seed)."""
-    return row["model"], row["arm"], row["per_class"], row["seed"]
+    """Which run a row tells of: (model, arm, per_class, seed); None for each that is missing."""
+    return tuple(row.get(name) for name in ("model", "arm", "per_class", "seed"))

@@ -5,22 +5,27 @@ photos, still tells the classes.
 """
 
 import hashlib
+import json
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from ..datasets.loading import draw_per_class, load_dataset
-from ..engine.files import replacing
-from ..folders import stylize_folder
+from ..backbones import backbone
+from ..datasets.loading import ImageDataset, draw_per_class, load_dataset
+from ..engine.devices import one_thread
+from ..engine.files import file_digest, replacing
+from ..fast.network import SHA256 as FAST_WEIGHTS
+from ..folders import jobs, stylize_folder
 from ..images import read_image, resize, write_image
 from ..samples.paintings import painting_names
-from ..samples.styles import named_styles
+from ..samples.styles import named_styles, style_list
 from ..samples.vending import DOMAINS
 from ..training import evaluate
-from .arms import Colors, Copies, color_statistics, match_colors, mixed_colors, trained_model
+from .arms import NETWORK, Colors, Copies, color_statistics, match_colors, mixed_colors, trained_model
 
+RECIPE = 1  # to be raised when rows come out differently
 RECOLOUR_STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -35,38 +40,75 @@ class Pool(NamedTuple):
     chosen: dict  # {kind of copy: strength}
     seconds: dict  # {kind of copy: seconds that a copy takes}; of painting, on one core
 
+    def test_counts(self):
+        """{test: its number of images}"""
+        return {name: len(labels) for name, (_, labels) in self.tests.items()}
 
-def build_pool(plan, root, folder, *, workers=None, callback=None):
-    """The `Pool` that the plan asks for; what has been painted before is kept. Arguments as of `run_experiment`.
+
+class Side(NamedTuple):
+    """One side of the split."""
+
+    photos: ImageDataset  # of the size painted
+    small: torch.Tensor  # the pictures of the size trained on, uint8
+    digest: str  # of classes, labels and pixels
+
+
+def load_sides(plan, root, callback=None):
+    """{"train", "validation" and each test: `Side`}"""
+    show = callback or (lambda *_: None)
+    domains = {name: {"domain": name} for name in DOMAINS} if plan.data == "vending" else {"test": {}}
+    sides = {name: _loaded(plan, root, show, name, name) for name in ("train", "validation")}
+    return sides | {name: _loaded(plan, root, show, name, "test", **domain) for name, domain in domains.items()}
+
+
+def _loaded(plan, root, show, name, split, **domain):
+    callback = partial(show, name)
+    photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
+    small, digest = [], hashlib.sha256(json.dumps([photos.classes, photos.labels.tolist()]).encode())
+    for part in torch.arange(len(photos)).split(256):
+        images, _ = photos.batch(part)
+        digest.update(_bytes(images).numpy())
+        small.append(_small(images, plan.size))
+    return Side(photos, torch.cat(small), digest.hexdigest())
+
+
+def content_digest(plan, sides):
+    """Of what the plan names and does not hold: photos, styles, weights, and how this version makes rows of them."""
+    styles = [_style_digest(style) for style in style_list(plan.styles or painting_names())]
+    weights = [FAST_WEIGHTS, jobs.weights_digest(backbone(NETWORK, device="cpu"))]
+    content = [RECIPE, jobs.RECIPE, [side.digest for side in sides.values()], styles, weights]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _style_digest(style):
+    if isinstance(style, torch.Tensor):
+        return _digest(style.cpu())
+    return file_digest(style) if Path(style).is_file() else str(style)  # the name of an embedded picture
+
+
+def build_pool(plan, sides, folder, *, workers=None, callback=None):
+    """The `Pool` that the plan asks for, out of `load_sides`; what has been painted before is kept.
+
+    Other arguments as of `run_experiment`. One thread computes: more would add sums up in another order, by which
+    another strength may be chosen.
 
     Raises:
         ValueError: a photo lies on two sides of the split, or a picture could not be painted.
     """
     show = callback or (lambda *_: None)
-    domains = {name: {"domain": name} for name in DOMAINS} if plan.data == "vending" else {"test": {}}
-    train, small = _loaded(plan, root, show, "train", "train")
-    validation, small_validation = _loaded(plan, root, show, "validation", "validation")
-    tests = {name: _loaded(plan, root, show, name, "test", **domain) for name, domain in domains.items()}
-    tests = {name: (images, photos.labels) for name, (photos, images) in tests.items()}
-    test_images = torch.cat([images for images, _ in tests.values()])
-    check_sides({"train": small, "validation": small_validation, "test": test_images})
+    (train, small, _), (validation, small_validation, _), *tests = sides.values()
+    check_sides({"train": small, "validation": small_validation, "test": torch.cat([test.small for test in tests])})
     keys = [(seed, n) for seed in range(plan.seeds) for n in plan.per_class]
     draws = {(seed, n): draw_per_class(train.labels, n, seed, train.classes) for seed, n in keys}
     used = torch.cat(list(draws.values())).unique()
     rows = {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()}
     maker = CopyMaker(plan, folder, workers, show)
-    strengths, chosen = _choose(maker, _referee(plan, train, small, show), validation, small_validation)
-    of, seconds = maker.copies(train.subset(used), chosen)
+    with one_thread(torch.device("cpu")):
+        strengths, chosen = _choose(maker, _referee(plan, train, small, show), validation, small_validation)
+        of, seconds = maker.copies(train.subset(used), chosen)
     copies = Copies(small[used], train.labels[used], of)
+    tests = {name: (side.small, side.photos.labels) for name, side in [*sides.items()][2:]}
     return Pool(train.classes, copies, rows, tests, strengths, chosen, seconds)
-
-
-def _loaded(plan, root, show, name, split, **domain):
-    """A data set of the size painted, and its pictures of the size trained on, uint8."""
-    callback = partial(show, name)
-    photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
-    parts = torch.arange(len(photos)).split(256)
-    return photos, torch.cat([_small(photos.batch(part)[0], plan.size) for part in parts])
 
 
 def _small(images, size):
@@ -119,9 +161,8 @@ class CopyMaker:
         show = partial(self.show, f"painting at strength {strength:g}")
         source = self.folder / f"{name} photos"
         result = stylize_folder(source, out, self.styles, per_image=n, alpha=strength, callback=show, **options)
-        if result.errors:
-            error = next(iter(result.errors.items()))
-            raise ValueError(f"{len(result.errors)} photos could not be painted, such as {error}")
+        if errors := [(path, result.errors[path]) for path in paths if path in result.errors]:
+            raise ValueError(f"{len(errors)} photos could not be painted, such as {errors[0]}")
         by_copy = {(row["source"], row["copy"]): row for row in result.rows}
         rows = [by_copy[path, copy] for path in paths for copy in range(n)]
         images = torch.cat([_small(read_image(out / row["file"]), plan.size) for row in rows])

@@ -139,8 +139,7 @@ def others(folder, expected=()):
 def plan(settings, sources):
     """{Job: (height, width)} for all `listings`, and {source: error} of images whose size cannot be read."""
     work = FAST_WEIGHTS if settings.method == "fast" else settings.steps
-    weights = b"".join(value.cpu().contiguous().numpy().tobytes() for value in settings.net.state_dict().values())
-    common = [RECIPE, settings.method, settings.size, work, settings.net.name, _digest(weights)]
+    common = [RECIPE, settings.method, settings.size, work, settings.net.name, weights_digest(settings.net)]
     jobs, errors = {}, {}
     files = [(split, file) for split, listing in sources.items() for files in listing.values() for file in files]
     for split, file in files:
@@ -173,6 +172,10 @@ def _draw(source, copy, settings):
     shares = zip(settings.styles, draw_shares(rng, len(settings.styles), settings.mixture))
     rounded = {name: round(float(share), 4) for name, share in shares if share >= 5e-5}  # as the manifest says
     return rounded, round(float(rng.uniform(*settings.alpha)), 4)
+
+
+def weights_digest(net):
+    return _digest(b"".join(value.cpu().contiguous().numpy().tobytes() for value in net.state_dict().values()))
 
 
 def _digest(what):

@@ -43,6 +43,20 @@ def test_rows_in_any_order_and_of_other_runs_change_nothing():
     assert accuracy(mixed, "scratch", "A", 10, "near").mean == 1
 
 
+def test_rows_of_another_number_of_test_images_are_named_and_not_mixed_in():
+    """Seven images fill as many hexadecimal digits as eight; rows that do not tell are of the record's own."""
+    told = [dict(line, tests={"near": 8}) for line in by_hand()]
+    strangers = [dict(line, tests={"near": 7}) for line in by_hand({"A": ["00", "00"], "D": ["00", "00"]})]
+    mixed, plain = record(strangers + told), record(by_hand())
+    assert contrast(mixed, "D - B", *RUN) == contrast(plain, "D - B", *RUN)
+    assert accuracy(mixed, "scratch", "A", 5, "near") == accuracy(plain, "scratch", "A", 5, "near")
+    text, passed_over = table(mixed).rsplit("\n\n", 1)
+    assert (
+        text == table(plain) and "passed over, for another number of test images: ('scratch', 'A', 5, 0)" in passed_over
+    )
+    assert passed_over.count("{'near': 7}") == 4 and failed_checks(mixed) == failed_checks(plain)
+
+
 @pytest.mark.parametrize("arm, right", [("A", 6), ("B", 12)])
 def test_an_accuracy_is_the_part_that_is_right(arm, right):
     interval = accuracy(record(by_hand()), "scratch", arm, 5, "near")

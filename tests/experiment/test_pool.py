@@ -11,11 +11,19 @@ import scipy.linalg
 import torch
 from shared_helpers import manifest_of, photo_of
 
-from d2lstyle import load_dataset, painting, read_image, write_image
+from d2lstyle import backbone, load_dataset, painting, read_image, write_image
 from d2lstyle.datasets.loading import draw_per_class
 from d2lstyle.experiment import Plan, pool
 from d2lstyle.experiment.arms import color_statistics
-from d2lstyle.experiment.pool import RECOLOUR_STRENGTHS, CopyMaker, build_pool, check_sides, load_pool, strongest
+from d2lstyle.experiment.pool import (
+    RECOLOUR_STRENGTHS,
+    CopyMaker,
+    build_pool,
+    check_sides,
+    load_pool,
+    load_sides,
+    strongest,
+)
 from d2lstyle.images import resize
 
 SIDES = {"train": 6, "validation": 3, "test": 5}  # photos of each class
@@ -63,13 +71,13 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fast(plan, work):
-    return build_pool(plan, ".", work, workers=1)
+    return build_pool(plan, load_sides(plan, "."), work, workers=1)
 
 
 @pytest.fixture(scope="module")
 def optimised(plan, work, fast):
     """Made after the other one, in the same folder."""
-    return build_pool(replace(plan, method="optimise"), ".", work, workers=1)
+    return build_pool(replace(plan, method="optimise"), load_sides(plan, "."), work, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +170,42 @@ def test_strength_zero_gives_the_photos_back_bit_for_bit(optimised, fast):
     assert all(torch.equal(made.copies.of["unpainted"][:, 0], made.copies.photos) for made in (optimised, fast))
 
 
+def test_the_referee_chooses_on_one_thread_whatever_the_machine_has(plan, work, fast, monkeypatch):
+    threads, seen, told = torch.get_num_threads(), [], pool.evaluate
+    monkeypatch.setattr(pool, "evaluate", lambda *a, **k: seen.append(torch.get_num_threads()) or told(*a, **k))
+    trained = pool.trained_model
+    monkeypatch.setattr(pool, "trained_model", lambda *a, **k: seen.append(torch.get_num_threads()) or trained(*a, **k))
+    torch.set_num_threads(2)
+    try:
+        assert_same_pool(fast, build_pool(plan, load_sides(plan, "."), work, workers=1))
+        assert torch.get_num_threads() == 2 and set(seen) == {1} and len(seen) > 5
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_the_content_of_all_that_the_plan_names_is_in_its_digest(plan, tmp_path, monkeypatch):
+    """Under the same names, one after another; put back, it is the same again."""
+    photos, digest = Path(plan.data), lambda: pool.content_digest(plan, load_sides(plan, "."))
+    first, digests = digest(), set()
+    for file in (*(photos / side / "cup" / "1.png" for side in SIDES), Path(plan.styles[1])):
+        whole = file.read_bytes()
+        write_image(photo_of(200, 44, 48), file)
+        digests.add(digest())
+        file.write_bytes(whole)
+    (photos / "test" / "cat" / "more.png").write_bytes((photos / "test" / "cat" / "0.png").read_bytes())
+    digests.add(digest())
+    (photos / "test" / "cat" / "more.png").unlink()
+    for module, name in ((pool, "RECIPE"), (pool.jobs, "RECIPE"), (pool, "FAST_WEIGHTS")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, "another")
+            digests.add(digest())
+    with monkeypatch.context() as patch:
+        other = backbone("efficientnet_lite0", weights=None, device="cpu")
+        patch.setattr(pool, "backbone", lambda *_, **__: other)
+        digests.add(digest())
+    assert len(digests - {first}) == 9 and digest() == first
+
+
 def test_the_referee_chooses_the_strength(fast, optimised):
     for made in (fast, optimised):
         steps = [("photos", 0), ("styled", 0.3), ("styled", 1), *(("recoloured", s) for s in RECOLOUR_STRENGTHS)]
@@ -174,12 +218,14 @@ def test_the_referee_chooses_the_strength(fast, optimised):
 def test_more_seeds_paint_nothing_again_and_leave_the_others_as_they_were(fast, plan, work):
     """A row of a run must not depend on how many others there are, for its recipe does not tell."""
     before, seen = files_of(work), []
-    again = build_pool(plan, ".", work, workers=1, callback=lambda *what: seen.append(what))
+    show = lambda *what: seen.append(what)  # noqa: E731
+    again = build_pool(plan, load_sides(plan, ".", show), work, workers=1, callback=show)
     assert files_of(work) == before
     assert_same_pool(fast, again)
     assert {"train", "validation", "test", "referee"} <= {what for what, *_ in seen}
     assert all(0 < done <= total for _, done, total in seen)
-    more = build_pool(replace(plan, seeds=3, per_class=(3,), arms=("A", "C")), ".", work, workers=1)
+    wider = replace(plan, seeds=3, per_class=(3,), arms=("A", "C"))
+    more = build_pool(wider, load_sides(plan, "."), work, workers=1)
     assert set(more.copies.of) == set(more.seconds) | {"recoloured"} == {"styled", "recoloured"}  # what those arms need
     assert more.chosen == fast.chosen and more.strengths == fast.strengths
     assert set(more.rows) == {(0, 3), (1, 3), (2, 3)} and files_of(work).items() >= before.items()
@@ -224,7 +270,8 @@ def test_a_photo_of_the_test_side_among_the_training_photos_is_refused(plan, tmp
     shutil.copy(photos / "test" / "cup" / "3.png", photos / "train" / "cat" / "new.png")
     words = "a picture of the train side lies on the test side, too: remove it from one of them"
     with pytest.warns(UserWarning, match="1 files of test are in train too"), pytest.raises(ValueError, match=words):
-        build_pool(replace(plan, data=str(photos)), tmp_path, work, workers=1)
+        other = replace(plan, data=str(photos))
+        build_pool(other, load_sides(other, tmp_path), work, workers=1)
     assert not work.exists()
 
 
@@ -238,7 +285,8 @@ def test_a_photo_of_the_test_side_among_the_training_photos_is_refused(plan, tmp
 )
 def test_what_cannot_be_built_is_said_before_anything_is_painted(plan, tmp_path, change, kind, words):
     with pytest.raises(kind, match=words):
-        build_pool(replace(plan, **change), tmp_path, tmp_path / "work", workers=1)
+        other = replace(plan, **change)
+        build_pool(other, load_sides(other, tmp_path), tmp_path / "work", workers=1)
     assert not (tmp_path / "work").exists()
 
 

@@ -2,17 +2,19 @@
 
 import json
 import os
-import signal
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
-from shared_helpers import KILLED, end_group, wait_until, without_seconds
+from shared_helpers import KILLED, end_group, fill, photo_of, wait_until, without_seconds
 
-from d2lstyle import fit
+from d2lstyle import fit, write_image
 from d2lstyle.engine.files import read_json_lines
 from d2lstyle.experiment import Plan, pool_file, run_experiment
 from d2lstyle.experiment import runs as module
@@ -21,8 +23,19 @@ from d2lstyle.experiment.bootstrap import unpack_answers
 from d2lstyle.experiment.plan import key_of, runs
 from d2lstyle.experiment.pool import Pool, load_pool
 
-PLAN = Plan(seeds=2, per_class=(4,), arms=("A", "C"), size=32, paint_size=32, steps=(4, 2), batch=6)
+PLAN = Plan(data="photos", seeds=2, per_class=(4,), arms=("A", "C"), size=32, paint_size=32, steps=(4, 2), batch=6)
 FEW = replace(PLAN, models=("scratch",))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here(tmp_path_factory):
+    """A folder to be in, where the plan finds three photos of cats and of cups on each side."""
+    here = tmp_path_factory.mktemp("here")
+    for side in ("train", "validation", "test"):
+        fill(here / "photos" / side, {"cat": 3, "cup": 3})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        yield here
 
 
 def noise_pool():
@@ -64,7 +77,7 @@ def whole(tmp_path_factory):
 
 
 def log_of(plan, folder):
-    return folder / f"rows-{plan.recipe()}.jsonl"
+    return module.log_of(noise_file(plan, folder))
 
 
 def write_rows(folder, rows):
@@ -111,7 +124,8 @@ def test_a_run_is_its_stream_its_network_and_fit(model, arm, trained):
         right = network.eval()(images / 255).argmax(1) == labels
     assert unpack_answers(row["right"]["test"], 10).tolist() == right.double().tolist()
     assert row["test"] == pytest.approx(right.double().mean().item()) and row["seconds"] > 0
-    assert list(row) == ["model", "arm", "per_class", "seed", "seconds", "test", "right"]
+    assert list(row) == ["model", "arm", "per_class", "seed", "seconds", "test", "tests", "right"]
+    assert row["tests"] == {"test": 10}
     assert json.loads(json.dumps(row)) == row and key_of(row) == (model, arm, 4, 1)
 
 
@@ -155,7 +169,8 @@ def test_a_finished_experiment_trains_nothing_again(whole, folder, trained):
     write_rows(folder, sentinels[::-1])
     before, counts = log_of(PLAN, folder).read_bytes(), []
     result = run_experiment(PLAN, ".", folder, workers=1, callback=lambda *count: counts.append(count))
-    assert result["rows"] == sentinels and log_of(PLAN, folder).read_bytes() == before and not trained and not counts
+    assert result["rows"] == sentinels and log_of(PLAN, folder).read_bytes() == before and not trained
+    assert {what for what, *_ in counts} == {"train", "validation", "test"}  # the photos are looked at
 
 
 def test_rows_that_are_missing_or_cut_short_are_trained_alone(whole, folder, trained):
@@ -167,7 +182,7 @@ def test_rows_that_are_missing_or_cut_short_are_trained_alone(whole, folder, tra
     counts = []
     result = run_experiment(PLAN, ".", folder, workers=1, callback=lambda *count: counts.append(count))
     assert sorted(trained) == sorted(map(key_of, (missing, cut)))
-    assert counts == [("training", 7, 8), ("training", 8, 8)]
+    assert counts[-2:] == [("training", 7, 8), ("training", 8, 8)] and ("training", 6, 8) not in counts
     assert result["rows"][2:] == sentinels and without_seconds(result["rows"]) == without_seconds(whole["rows"])
     assert sorted(map(key_of, read_json_lines(log_of(PLAN, folder)))) == sorted(runs(PLAN))
 
@@ -192,8 +207,32 @@ def test_another_recipe_has_a_log_and_a_pool_of_its_own(tmp_path):
         assert noise_file(wider, tmp_path) != noise_file(PLAN, tmp_path)
 
 
+def test_rows_of_other_photos_or_counts_are_named_and_never_mixed_in(whole, folder, here, trained):
+    """Every photo replaced under its name; then rows of this content that were tested on other numbers of images."""
+    write_rows(folder, [row | {"test": 7} for row in whole["rows"]])
+    old = log_of(FEW, folder)
+    photos = shutil.copytree(here / "photos", folder.parent / "kept")
+    try:
+        for number, file in enumerate(sorted((here / "photos").rglob("*.png"))):
+            write_image(photo_of(300 + number), file)
+        noise_file(FEW, folder)
+        with pytest.warns(UserWarning, match=f"passed over in .*, as of other photos, .*: {old.name}"):
+            rows = run_experiment(FEW, ".", folder, workers=1)["rows"]
+        assert len(trained) == len(rows) == 4 and all(row["test"] < 7 for row in rows)
+        kept, few, many, untold = rows
+        del untold["tests"]
+        lines = [kept, few | {"tests": {"test": 9}}, many | {"tests": {"test": 12}}, untold]
+        log_of(FEW, folder).write_text("".join(f"{json.dumps(row)}\n" for row in lines))
+        with pytest.warns(UserWarning, match=re.escape(f"{key_of(few)} in {log_of(FEW, folder).name}")):
+            again = run_experiment(FEW, ".", folder, workers=1)
+    finally:
+        shutil.rmtree(here / "photos")
+        shutil.move(photos, here / "photos")
+    assert [row["tests"] for row in again["rows"]] == [again["tests"]] * 4
+    assert again["rows"][0] == kept and all(row["seconds"] > 0 for row in again["rows"])
+
+
 def test_the_pool_is_built_once_in_the_root_unless_a_folder_is_given(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     path = noise_file(PLAN, None)
     assert path == Path("experiment", path.name) and noise_file(PLAN, tmp_path / "mine").parent == tmp_path / "mine"
     monkeypatch.setattr(module, "build_pool", lambda *_, **__: pytest.fail("built again"))
@@ -234,8 +273,10 @@ def test_kill_9_loses_no_finished_run_and_two_processes_give_the_rows_of_one(who
     )
     try:
         wait_until(lambda: len(read_json_lines(log)) >= 3, killed, seconds=300)
-        os.killpg(killed.pid, signal.SIGKILL)
+        workers = psutil.Process(killed.pid).children(recursive=True)
+        killed.kill()
         killed.wait(timeout=60)
+        assert not psutil.wait_procs(workers, timeout=10)[1]  # they end by themselves
     finally:
         end_group(killed)
     done = {key_of(row): row for row in read_json_lines(log)}
