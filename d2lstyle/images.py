@@ -47,7 +47,8 @@ def write_image(image, path, *, alpha=None, notes=None):
 
     Args:
         image: (1, 3, H, W), float in [0, 1].
-        path: the file to write; its ending (.png, .jpg, .webp, ...) chooses the format.
+        path: the file to write; its ending chooses the format: .png, .jpg, .webp, .tif, .bmp, .tga, .ppm, .jp2, .avif.
+            Where it is a link, the file that it leads to is written; a file that is replaced leaves its mode.
         alpha: (1, 1, H, W) in [0, 1], how opaque each pixel is, such as `read_alpha` gives; None writes none.
         notes: {keyword: text} to keep inside a PNG file, where `PIL.Image.open(path).text` finds them.
     Raises:
@@ -66,7 +67,7 @@ def write_image(image, path, *, alpha=None, notes=None):
         chunks.add_text(keyword, text)
     channels = image if alpha is None else torch.cat([image, checks.mask(alpha, image, "alpha")], dim=1)
     pixels = (channels[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    with replacing(path) as part, open(part, "xb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         Image.fromarray(pixels).save(file, format=format_of(path), quality=95, pnginfo=chunks)
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
 from .checks import pixels, scaled_size
-from .files import part_of
+from .files import part_of, target_of
 
 # The formats that are read: those of photos, none of which starts another program as EPS does. TGA has no signature.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+# The endings that are written: no GIF, for example, which keeps 256 colours, and no ICO, which keeps 256 pixels.
+WRITTEN = tuple(".png .jpg .jpeg .jpe .jfif .webp .tif .tiff .bmp .tga .ppm .pnm .jp2 .avif".split())
 TRANSPARENT = ("PNG", "WEBP", "TIFF")  # the formats that keep every shade of transparency
 MOST_BYTES = 1 << 30  # that reading one picture may take
 LARGE = 1 << 22  # pixels from which on a picture is scaled down while it is read
@@ -267,7 +269,7 @@ def format_of(path, transparent=False):
     """Pillow's name of the format that the ending of `path` chooses, one that keeps transparency where it must."""
     ending = Path(path).suffix.lower() or "no ending"
     image_format = Image.registered_extensions().get(ending)
-    if image_format not in Image.SAVE:
+    if ending not in WRITTEN or image_format not in Image.SAVE:
         raise ValueError(f"{path}: expected a file name ending in .png, .jpg, .webp or .tif, got {ending!r}")
     if transparent and image_format not in TRANSPARENT:
         raise ValueError(f"{path}: expected a file name ending in .png, .webp or .tif, others keep no transparency")
@@ -282,12 +284,15 @@ def check_writable(path, transparent=False):
         raise IsADirectoryError(f"{path} is a folder, expected the name of a file to write")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
-    part = part_of(path)
+    target = target_of(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent}, where the link {path} leads")
+    part = part_of(target)
     try:
         part.touch()
         part.unlink()
     except OSError as error:
-        raise OSError(f"cannot write in {path.parent}: {error.strerror}") from None
+        raise OSError(f"cannot write in {target.parent}: {error.strerror}") from None
 
 
 def _read_error(path_or_file, error):

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections import Counter
@@ -22,14 +23,28 @@ LONGEST_WRITE = 24 * 3600  # seconds, of a download
 def replacing(path):
     """A path to write to, whose file takes the place of `path` at the end of the block; if that raises, nothing stays.
 
-    A reader meets the old file or the new one, never a half; of several processes that write, the last one wins.
+    A reader meets the old file or the new one, never a half; of several processes that write, the last one wins. Links
+    and the file's mode stay: what a link leads to is replaced.
     """
-    part = part_of(Path(path))
+    path = target_of(path)
+    part = part_of(path)
     try:
+        if path.exists():
+            part.touch(0o600)  # what others may not read, they may not read meanwhile
         yield part
+        if path.exists():
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def target_of(path):
+    """The file that a path leads to, by its links: there is one, or none yet; else an OSError."""
+    target = Path(os.path.realpath(path))
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise OSError(f"expected a file to write, got {path}: a folder, a device, or a link that leads to itself")
+    return target
 
 
 def part_of(path):
