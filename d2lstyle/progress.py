@@ -6,11 +6,14 @@ from tqdm.auto import tqdm
 
 
 def progress_bar(description="painting"):
-    """A callback for `stylize` and for `fit`: a bar with the loss, the rate and the time left."""
+    """A callback for `stylize` and for `fit`: a bar for each run, with the loss, the rate and the time left."""
     bar = None
 
     def show(step):
         nonlocal bar
+        if bar is not None and step.step <= bar.n:  # of a run that was stopped
+            bar.close()
+            bar = None
         if bar is None:  # a log file gets a line every ten seconds, a screen ten a second
             is_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
             bar = tqdm(total=step.steps, desc=description, unit="step", mininterval=0.1 if is_screen else 10)
@@ -18,6 +21,7 @@ def progress_bar(description="painting"):
         bar.update()
         if step.step == step.steps:
             bar.close()
+            bar = None
 
     return show
 

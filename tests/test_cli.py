@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -363,3 +364,13 @@ def test_progress_bar_counts_to_the_end(net, photo, starry, capsys):
     stylize(photo, starry, net=net, steps=3, callback=progress.progress_bar("drawing"))
     err = capsys.readouterr().err
     assert "drawing" in err and "3/3" in err and "48 x 32 px, loss" in err
+
+
+@pytest.mark.parametrize("reached", [2, 3])  # of a first run, which was stopped, or ended
+def test_a_progress_bar_shows_a_second_run(capsys, reached):
+    show = progress.progress_bar("drawing")
+    for last in (reached, 3):
+        capsys.readouterr()
+        for step in range(1, last + 1):
+            show(SimpleNamespace(step=step, steps=3))
+    assert re.search(r"drawing: 100%.* 3/3 ", capsys.readouterr().err)

@@ -14,7 +14,7 @@ DRAWS, COLUMNS = 12, 4
 SLIDERS = {  # text, the lecture's value, lowest, highest, step
     "size": ("size in pixels", 128, 32, 224, 16),
     "area": ("area of the crop", (0.08, 1), 0.02, 1, 0.02),
-    "ratio": ("width : height", (0.75, 1.33), 0.4, 2.5, 0.01),
+    "ratio": ("width : height", (0.75, 1.33), 0.2, 5, 0.01),
     "flip": ("chance of a flip", 0.5, 0, 1, 0.05),
     "brightness": ("brightness ±", 0.5, 0, 1, 0.05),
     "contrast": ("contrast ±", 0.5, 0, 1, 0.05),
@@ -50,7 +50,7 @@ class AugmentationLab(Lab):
         self.sliders["size"].value = size
         self.watch(self.redraw, *self.sliders.values())
         at_first = {name: control.value for name, control in self.sliders.items()}
-        actions = [self._draw_anew, lambda: self._set(NEUTRAL), lambda: self._set(at_first)]
+        actions = [self._draw_anew, lambda: self._set(NEUTRAL | self._whole()), lambda: self._set(at_first)]
         names = ["New draw", "No change", "As at first"]
         self.buttons = {text: self.button(text, act, layout={"width": "31%"}) for text, act in zip(names, actions)}
         self.picture, self.code = picture("draws"), widgets.HTML()
@@ -95,6 +95,11 @@ class AugmentationLab(Lab):
     def _draw_anew(self):
         self.seed += 1
         self.redraw()
+
+    def _whole(self):
+        """The one ratio whose largest window is all of the photo."""
+        height, width = self.photo.image.shape[2:]
+        return {"ratio": (width / height, width / height)}
 
     def _set(self, values):
         for name, value in values.items():

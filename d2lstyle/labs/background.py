@@ -1,6 +1,11 @@
 """Work in a background thread that can be paused and stopped."""
 
+import atexit
+import threading
+import time
 from threading import Event, Thread
+
+LONGEST_END = 30  # seconds that Python waits, at its end, for work to come to its next step
 
 
 class Stopped(KeyboardInterrupt):
@@ -44,3 +49,15 @@ class Task(Thread):
         except (Exception, Stopped) as error:
             reason = error
         self._ended(reason)
+
+
+@atexit.register
+def _end_all():
+    """A thread that is inside PyTorch when Python ends aborts the process."""
+    until = time.monotonic() + LONGEST_END
+    while (
+        tasks := [thread for thread in threading.enumerate() if isinstance(thread, Task)]
+    ) and time.monotonic() < until:
+        for task in tasks:
+            task.stop()
+        tasks[0].join(0.1)  # it may start another at its end

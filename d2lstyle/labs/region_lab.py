@@ -79,7 +79,7 @@ class RegionLab(Lab):
         titles = [f"{self.net.classes[score.indices]}: {score.values:.0%}" for score in best] + ["where it looks"]
         images = [photo, covered, self._region_of(maps)[1]]
         if self.image is not None:
-            images, titles = [*images, self.image], [*titles, "in the region's style"]
+            images, titles = [*images, self.image], [*titles, self._caption.replace(" in ", "\nin ", 1)]
         return plots.show_images(images, titles, title="What the network sees, in all of the photo and with a patch")
 
     @torch.no_grad()
@@ -144,17 +144,19 @@ class RegionLab(Lab):
 
     def _paint(self, checkpoint):
         progress = Progress(self.controls, checkpoint, "painting: step {} of {}")
+        paint, photo, region = self.paint.image, self.photo.image, self.region  # others may be chosen meanwhile
+        self._caption = f"{self.paint.name} in the style of that part of {self.photo.name}"
 
         def painted(step):
             self.image = step.image
             if progress(step.step, step.steps):
                 self.painted.value = jpeg(step.image)
 
-        options = {"style_masks": self.region, "net": self.net, "steps": self.steps, "callback": painted}
-        self.image = stylize(self.paint.image, self.photo.image, **options).image
+        options = {"style_masks": region, "net": self.net, "steps": self.steps, "callback": painted}
+        self.image = stylize(paint, photo, **options).image
         self.painted.value = jpeg(self.image)
         checkpoint()
-        self.controls.report(1, f"{self.paint.name} in the style of that part of {self.photo.name}")
+        self.controls.report(1, self._caption)
 
 
 def _bar(name, before, after):

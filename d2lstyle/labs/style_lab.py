@@ -77,7 +77,9 @@ class StyleLab(Lab):
         self._draw_chart()
 
     def save(self):
-        """Write the present picture as a file."""
+        """Write the present picture as a file; a ValueError where there is none."""
+        if self.image is None:
+            raise ValueError("expected a picture to save, and there is none yet: press Start first")
         path = Path(self.save_to.value).expanduser()
         write_image(self.image.clamp(0, 1), path)
         self.say(f"saved as {path.resolve()}")

@@ -324,11 +324,11 @@ def test_live_controls_show_their_picture_or_nothing():
 def test_sounds_stand_side_by_side_under_their_names():
     outputs = [
         new_output("display_data", data)
-        for name in "ab"
+        for name in ("a", "<i>b")
         for data in ({"text/plain": f"'{name}'"}, {"text/html": "<audio></audio>", "text/plain": "<Audio>"})
     ]
     (block,) = decks.output_blocks(new_code_cell("", outputs=outputs))
-    assert re.findall("<figcaption>(.)</figcaption>", block.content) == ["a", "b"]
+    assert re.findall("<figcaption>(.*?)</figcaption>", block.content) == ["a", "&lt;i&gt;b"]
 
 
 def test_without_reveal_the_package_is_named(monkeypatch, tmp_path):

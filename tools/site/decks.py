@@ -11,6 +11,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from functools import lru_cache
+from html import escape
 from importlib.util import find_spec
 from itertools import groupby, takewhile
 from math import ceil, inf
@@ -213,7 +214,7 @@ def text_block(text, most=14):
 
 def media_block(html, label):
     """A table, or something to hear, with its name."""
-    name = f"<figcaption>{label}</figcaption>" if label else ""
+    name = f"<figcaption>{escape(label)}</figcaption>" if label else ""
     return Block("media", f"<figure>{html}{name}</figure>", 40 * html.count("<tr") + 30 or 100)
 
 
