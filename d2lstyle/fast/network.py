@@ -247,7 +247,7 @@ def read_weights(path):
 
 
 def check_backbone(net):
-    """Raise ValueError unless `net` is None or the backbone that the network was trained on."""
-    if net is not None and net.name != NETWORK:
+    """Raise ValueError unless `net` is None or the backbone that the network was trained on, or its name."""
+    if net is not None and (name := getattr(net, "name", net)) != NETWORK:
         wanted = f"the backbone {NETWORK}, on which the fast network was trained"
-        raise ValueError(f"expected net as {wanted}, got {net.name}")
+        raise ValueError(f"expected net as {wanted}, got {name}")

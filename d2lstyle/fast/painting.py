@@ -23,7 +23,7 @@ def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, dev
         style_weights: proportions of a list's styles, any scale; None for equal parts. A row of them for each content,
             (B, styles), gives each its own mixture.
         alpha: strength in [0, 1], a number, or (B,) for each content its own; 0 gives the content back.
-        net: a `Backbone` on whose device to paint, or None. It must be the light one that was trained on.
+        net: a `Backbone` on whose device to paint, its name, or None. It must be the light one that was trained on.
         device: as in `backbone`; only read where net is None.
     Returns:
         (B, 3, H, W) in [0, 1], on the CPU.
@@ -40,7 +40,7 @@ def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, dev
     mixture = StyleMix(style, style_weights, batch=len(content))
     alpha = checks.per_image("alpha", alpha, len(content), 0, 1)
     check_backbone(net)
-    bank = StyleBank(mixture.styles, device if net is None else net.mean.device)
+    bank = StyleBank(mixture.styles, device if net is None or isinstance(net, str) else net.mean.device)
     return bank.paint(content, mixture.weights, alpha).cpu()
 
 

@@ -53,14 +53,18 @@ class Settings:
 
     def __post_init__(self):
         fast = checks.choice("method", self.method, METHODS) == "fast"
-        checks.whole("per_image", self.per_image, 1)
-        checks.whole("steps", self.steps, 1)
+        self.per_image, self.steps = (checks.whole(name, getattr(self, name), 1) for name in ("per_image", "steps"))
+        self.seed = checks.whole("seed", self.seed, -(2**63), 2**63 - 1)
         checks.number("mixture", self.mixture, 0)
         if self.size is not None:
             checks.pixels("size", self.size)
         if strengths(self.alpha)[1] > 1 and fast:
             raise ValueError(f"expected alpha in [0, 1] for the fast method, got {self.alpha!r}")
         self.alpha = strengths(self.alpha)
+        if self.net is None or isinstance(self.net, str):
+            self.net = backbone(self.net or NETWORK, device=self.device)
+        if not isinstance(self.net, Backbone):
+            raise TypeError(f"expected net as a Backbone, or the name of one, got {type(self.net).__name__}")
         if fast:
             check_backbone(self.net)
         pictures = named_styles(self.styles)
@@ -68,7 +72,6 @@ class Settings:
         # By digest: statistics are added in the order of the styles, and another would be rounded in another way.
         self.digests = dict(sorted(digests.items(), key=lambda item: item[::-1]))
         self.styles = {name: pictures[name] for name in self.digests}
-        self.net = self.net or backbone(NETWORK, device=self.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,8 +218,9 @@ def finished(out, jobs, resume):
 
     A damaged picture of ours is not among them, and so painted again; a file of others is a ValueError.
     """
-    rows, listed = {}, {}
-    for row in read_json_lines(out / MANIFEST):
+    rows, listed, manifest = {}, {}, out / MANIFEST
+    lines = read_json_lines(manifest) if manifest.is_file() else [{}] * manifest.exists()  # a folder, or a pipe
+    for row in lines:
         if isinstance(row.get("file"), str) and isinstance(row.get("seconds"), (int, float)):
             listed.setdefault(row["file"], {})[str(row.get("recipe"))] = row["seconds"]
     for job in jobs:
@@ -229,6 +233,8 @@ def finished(out, jobs, resume):
                 )
             if resume and whole and note.get("recipe") == job.recipe:
                 rows[job.file] = asdict(job) | {"seconds": listed.get(job.file, {}).get(job.recipe)}
+    if lines and not any("source_sha256" in line for line in lines) and not rows:
+        raise ValueError(f"{manifest} is in the way, and no manifest of ours: choose another folder")
     return rows
 
 

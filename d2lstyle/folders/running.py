@@ -12,7 +12,6 @@ import torch
 
 from ..datasets.class_folders import not_read, split_folders, split_of
 from ..engine import checks
-from ..engine.decoding import check_writable
 from ..engine.files import append_json_line, equal_files, remove_stale_parts, write_whole
 from ..engine.workers import in_workers
 from ..samples.styles import style_list
@@ -77,8 +76,8 @@ def stylize_folder(
             picture, small for one that leads, 1 and more for all alike.
         size: pixels of the longer side, or None for each image's own.
         steps: of the optimisation.
-        net: a `Backbone`, or None for EfficientNet-Lite0, light enough for a folder of thumbnails; for larger pictures
-            `backbone("vgg19")` is worth its time.
+        net: a `Backbone`, the name of one, or None for EfficientNet-Lite0, light enough for a folder of thumbnails; for
+            larger pictures "vgg19" is worth its time.
         method: "optimise", or "fast": the trained network of `fast_stylize`, some forty times sooner and rougher; it
             knows no steps, and no backbone but EfficientNet-Lite0.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
@@ -118,8 +117,7 @@ def stylize_folder(
     tiles = tiles_of({job: shape for job, shape in jobs.items() if job.file not in rows})
     if dry_run:
         return FolderResult([], errors, 0, kept, _estimate(settings, jobs, tiles, workers), len(jobs) - kept)
-    out.mkdir(parents=True, exist_ok=True)
-    check_writable(out / "0.png")
+    _make(out)
     remove_stale_parts(out.rglob(".*.part"))
     painted = (row for tile in ENGINES[engine](settings, tiles, workers) for row in tile) if tiles else ()
     for tried, row in enumerate(painted, start=kept + len(errors) + 1):
@@ -133,6 +131,15 @@ def stylize_folder(
     ordered = [rows[name] for name in sorted(rows)]
     write_whole(out / MANIFEST, "".join(f"{json.dumps(row)}\n" for row in ordered))
     return FolderResult(ordered, errors, len(rows) - kept, kept, time.perf_counter() - began)
+
+
+def _make(out):
+    """The folder to write; an OSError in one sentence where that cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        open(out / MANIFEST, "a").close()
+    except OSError as error:
+        raise OSError(f"cannot write in {out}: {error.strerror} ({error.filename})") from None
 
 
 def _warn_of_held_out_styles(source, styles):

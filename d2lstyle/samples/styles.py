@@ -42,7 +42,7 @@ def style_list(styles):
         raise ValueError(f"expected a list of styles, got {got}")
     embedded, singles = [*painting_names(), *sample_names()], []
     for style in listed:
-        is_folder = not isinstance(style, torch.Tensor) and style not in embedded and Path(style).is_dir()
+        is_folder = isinstance(style, (str, os.PathLike)) and style not in embedded and Path(style).is_dir()
         singles += _photos_in(Path(style)) if is_folder else [style]
     return singles
 

@@ -236,9 +236,11 @@ def test_names_that_differ_in_little_give_a_picture_each(paint, photos, out):
     ]
     for number, name in enumerate(("0.jpg", "0.PNG", "0.tar.png", "0_png.png", "ünï cödé.png", *long)):
         write_image(photo_of(80 + number), photos / "cat" / name)
+    (photos / "cat" / "tabby").mkdir()
+    write_image(photo_of(90), photos / "cat" / "tabby" / "0.png")
     result = paint(photos, out, per_image=2, steps=1)
-    assert result.made == len(result.rows) == len(pictures(out)) == 28 and not result.errors
-    assert paint(photos, out, per_image=2, steps=1).kept == 28
+    assert result.made == len(result.rows) == len(pictures(out)) == 30 and not result.errors
+    assert paint(photos, out, per_image=2, steps=1).kept == 30 and "cat/tabby/0_png_0.png" in pictures(out)
 
 
 def test_what_was_painted_can_be_trained_on(paint, tmp_path, out):
@@ -818,6 +820,8 @@ BAD = {
     "too much alpha": ({"alpha": 1.5, "method": "fast"}, r"alpha in \[0, 1\] for the fast method, got 1.5"),
     "negative mixture": ({"mixture": -1}, "expected mixture as a number of at least 0 and finite, got -1"),
     "no steps": ({"steps": 0}, "expected steps as an integer of at least 1, got 0"),
+    "seed in words": ({"seed": "one"}, "expected seed as an integer .*, got 'one'"),
+    "a manifest of others": ({"out": "taken"}, "manifest.jsonl is in the way, and no manifest of ours: choose another"),
     "size in words": ({"size": "large"}, "expected size in pixels"),
     "a network for the fast method": ({"net": "squeezenet1_1", "method": "fast"}, "was trained, got squeezenet1_1"),
 }
@@ -826,6 +830,8 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_arguments_are_one_clear_error(paint, photos, tmp_path, monkeypatch, name):
     (photos / "note.txt").write_text("no image")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / MANIFEST).write_text('{"mine": 1}\n')
     (tmp_path / "link").symlink_to(photos)
     monkeypatch.chdir(tmp_path)
     changes, text = BAD[name]
@@ -835,6 +841,7 @@ def test_bad_arguments_are_one_clear_error(paint, photos, tmp_path, monkeypatch,
     before = pictures(tmp_path)
     with pytest.raises(ValueError, match=text):
         paint(options.pop("source"), options.pop("out"), **options)
+    assert (tmp_path / "taken" / MANIFEST).read_text() == '{"mine": 1}\n'
     assert pictures(tmp_path) == before and not (tmp_path / "painted").exists()
 
 
