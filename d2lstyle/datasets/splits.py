@@ -1,5 +1,7 @@
 """Dividing images among train, validation and test so that no image has a near-duplicate on another side."""
 
+import random
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -45,8 +47,12 @@ def split_sides(labels, groups, sides, seed, classes):
     Each side but the first has a fold of seven, or of fewer where a class has fewer groups; a group that spans classes
     counts as its first image's.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # slow to import, hence not above
+    state = random.getstate()
+    from sklearn.model_selection import (
+        StratifiedGroupKFold,
+    )  # slow to import, hence not above; rich draws a number then
 
+    random.setstate(state)
     _, firsts, groups = np.unique(groups, return_index=True, return_inverse=True)
     kinds = np.bincount(labels[firsts], minlength=len(classes))
     if kinds.min() < len(sides):
