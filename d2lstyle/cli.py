@@ -89,7 +89,7 @@ def stylize(
     check_writable(output, keep_alpha)  # before the work, not after it
     if save_every is not None:
         checks.whole("save_every", save_every, 1, checks.whole("steps", steps, 1))
-    image, styles = picture(content), [picture(name) for name in style]
+    image, styles = picture(content, size=size), [picture(name) for name in style]
     image = image if size is None else resize(image, size)
     write = _writer(content if keep_alpha and Path(content).is_file() else None)
     masks = {"style_masks": [_mask(file) for file in style_mask] if style_mask else None}

@@ -15,8 +15,8 @@ from .photos import sample, sample_names
 STYLE_SIDE = 512  # pixels of the longer side that a style is kept at
 
 
-def picture(name, painting_size=STYLE_SIDE):
-    """(1, 3, H, W) of a file, of an embedded painting or photo where no file has that name, or of a tensor."""
+def picture(name, painting_size=STYLE_SIDE, size=None):
+    """(1, 3, H, W) of a file in that `size`, of an embedded picture where no file is called so, or of a tensor."""
     embedded = [*painting_names(), *sample_names()]
     if isinstance(name, torch.Tensor):
         image = checks.image(name, "style").cpu()
@@ -29,7 +29,7 @@ def picture(name, painting_size=STYLE_SIDE):
         likely = checks.likely_names(name, embedded)
         raise FileNotFoundError(f"there is no file {name}, and no embedded picture of that name: {likely}")
     if Path(name).is_file() or name not in embedded:
-        return read_image(name)
+        return read_image(name, size)
     return sample(name) if name in sample_names() else painting(name, painting_size)
 
 
