@@ -92,7 +92,7 @@ READABLE = {
     "16-bit grey": (picture("I;16", [0, 1000, 65535]), [[BLACK, (1000 / 257,) * 3, WHITE]]),
     "16-bit grey, big-endian": (picture("I;16B", [0, 1000, 65535], "TIFF"), [[BLACK, (1000 / 257,) * 3, WHITE]]),
     "16-bit grey, black": (picture("I;16", [0, 0]), [[BLACK, BLACK]]),
-    "16-bit grey, PGM": (picture("I;16", [0, 1000, 65535], "PPM"), [[BLACK, (1000 / 257,) * 3, WHITE]]),
+    "16-bit grey, PGM": (picture("I", [0, 1000, 65535], "PPM"), [[BLACK, (1000 / 257,) * 3, WHITE]]),
     "16-bit grey, white is zero": (
         picture("I;16", [0, 257, 65535], "TIFF", tiffinfo={262: 0}),
         [[WHITE, (254,) * 3, BLACK]],

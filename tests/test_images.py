@@ -27,7 +27,10 @@ def as_pil(image):
 LOSSY = {".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"}
 
 
-@pytest.mark.parametrize("name", [*(f"picture{ending}" for ending in decoding.WRITTEN), "picture.PNG", "a space é.png"])
+HERE = [ending for ending in decoding.WRITTEN if ending in Image.registered_extensions()]  # older Pillow: no AVIF
+
+
+@pytest.mark.parametrize("name", [*(f"picture{ending}" for ending in HERE), "picture.PNG", "a space é.png"])
 def test_the_ending_chooses_a_format_and_its_loss(tmp_path, name):
     image = resize(random_image(4, 6), (40, 60))
     write_image(image, tmp_path / name)
