@@ -29,8 +29,6 @@ def replacing(path):
     path = target_of(path)
     part = part_of(path)
     try:
-        if path.exists():
-            part.touch(0o600)  # what others may not read, they may not read meanwhile
         yield part
         if path.exists():
             part.chmod(stat.S_IMODE(path.stat().st_mode))
