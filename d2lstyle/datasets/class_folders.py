@@ -89,7 +89,8 @@ def _listings(folder, places, split, passed):
     if missing:
         others = ", ".join(place.name for place in places.values())
         advice = f"add it, or put the class folders straight into {folder} to have them split"
-        raise ValueError(f"{folder} has no folder {missing[0]!r} beside {others}: {advice}")
+        strays = f"; {not_read(passed, folder)}" if passed else ""
+        raise ValueError(f"{folder} has no folder {missing[0]!r} beside {others}: {advice}{strays}")
     asked = ("train", split)
     listings = {s: class_listing(place, passed) for s, place in places.items() if s in asked or _entries(place)[0]}
     for side, listing in [*listings.items()]:
@@ -111,6 +112,7 @@ def class_listing(folder, passed=None):
     if not folders:
         unlabelled = f"; the {len(photos)} photos in it have no labels" if photos else ""
         raise ValueError(f"{folder} has no class folders: expected one folder with images for each class{unlabelled}")
+    _refuse_splits(folder, folders)
     passed.update(photos)
     listing = {}
     for place in folders:
@@ -133,13 +135,17 @@ def _files_below(place, passed, seen):
         return []
     seen.add(real)
     folders, files = _entries(place, passed)
-    splits = [folder.name for folder in folders if _split_meant(folder.name)]
-    if len({_split_meant(name) for name in splits}) > 1:
-        advice = f"load that folder, or put the class folders into the splits, such as train/{place.name}"
-        raise ValueError(f"{place} is read as a class, but holds the splits {', '.join(splits)}: {advice}")
+    _refuse_splits(place, folders)
     folders.sort(key=os.path.islink)  # a folder goes by its own name rather than by that of a link
     below = [file for folder in folders for file in _files_below(folder, passed, seen)]
     return [file for file in files if not _is_note(file)] + below
+
+
+def _refuse_splits(place, folders):
+    splits = [folder.name for folder in folders if _split_meant(folder.name)]
+    if len({_split_meant(name) for name in splits}) > 1:
+        advice = f"load {place}, or put the classes into the splits, such as train/{place.name}"
+        raise ValueError(f"the splits {', '.join(splits)} lie within a class or a split, in {place}: {advice}")
 
 
 def _entries(folder, passed=None):

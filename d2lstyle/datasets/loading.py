@@ -113,6 +113,7 @@ def load_dataset(
     Raises:
         ValueError: a wrong argument, a folder that is no class folder, or files that cannot be read; it says which.
         ConnectionError: the data set is not here and cannot be downloaded; it says what to put where.
+        OSError: a download cannot be written, or a folder not be read.
     """
     checks.choice("split", split, SPLITS)
     size = checks.whole("size", _SIZES.get(str(name), 224) if size is None else size, 1)
