@@ -15,6 +15,7 @@ from ..samples.vending import generate
 from .class_folders import SPLITS, class_folder, class_listing, flat
 from .downloads import fetch_archive, unpack
 from .reading import for_each, read_file
+from .splits import folds
 
 NAMES = ("vending", "hotdog", "cifar10")
 CACHE_BYTES = 1 << 30  # of decoded pixels, for each call of load_dataset
@@ -198,8 +199,7 @@ def _hotdog(root, callback):
 
 def _cifar10(root, split, split_seed, callback):
     """classes, names in place of files, labels, and the pictures as (N, 3, 32, 32) bytes."""
-    from sklearn.model_selection import StratifiedKFold  # both are slow to import, hence not above
-    from torchvision.datasets import CIFAR10
+    from torchvision.datasets import CIFAR10  # slow to import, hence not above
 
     def read():
         with suppress(RuntimeError):  # not there, or damaged
@@ -213,8 +213,8 @@ def _cifar10(root, split, split_seed, callback):
         data = CIFAR10(root, train=source == "train")
     labels, rows = np.asarray(data.targets), np.arange(len(data.targets))
     if source == "train":
-        folds = StratifiedKFold(10, shuffle=True, random_state=split_seed)  # of 45,000 and 5,000 images
-        rows = next(folds.split(rows, labels))[split == "validation"]
+        held_out = folds(labels, rows, 10, split_seed) == 0  # 5,000 of 50,000 images
+        rows = np.flatnonzero(held_out == (split == "validation"))
     files = [Path("cifar10", source, f"{row:05d}") for row in rows]
     return data.classes, files, labels[rows].tolist(), torch.from_numpy(data.data[rows].transpose(0, 3, 1, 2).copy())
 

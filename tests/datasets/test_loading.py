@@ -591,6 +591,15 @@ def test_many_keep_a_comparison_at_once_and_a_reader_meets_whole_files(tmp_path)
     assert sorted(os.listdir(folder)) == [kept.name, "cat", "dog"]
 
 
+def test_nothing_of_the_process_is_changed(tmp_path):
+    folder = fill(tmp_path / "pets", cat=7, dog=7)
+    state = warnings.filters[:], torch.random.get_rng_state(), np.random.get_state()[1].copy()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda split: load_dataset(folder, split, size=8, per_class=1), SPLITS))
+    assert warnings.filters == state[0] and (np.random.get_state()[1] == state[2]).all()
+    assert torch.equal(torch.random.get_rng_state(), state[1])
+
+
 # refusals
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy.sparse import coo_array
+from sklearn.model_selection import StratifiedGroupKFold
 
 from d2lstyle import read_image, sample
 from d2lstyle.datasets import splits
@@ -137,6 +138,23 @@ def test_groups_stay_whole_and_shares_hold(seed):
     assert all(len(set(sides[groups == group])) == 1 for group in groups)
     for images in counts(sides, labels):
         assert np.array(images) / sum(images) == pytest.approx(SHARES, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [2, 7])
+def test_folds_are_as_even_as_scikit_learns(count, seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([0, 1, 2, 3], (40, 90, 150, 7)))
+    groups = 1000 * labels + (rng.integers(0, 40, len(labels)) * rng.random(len(labels))).astype(int)
+    folds, expected = splits.folds(labels, groups, count, seed), np.empty(len(labels), int)
+    folder = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    for number, (_, rows) in enumerate(folder.split(labels, labels, groups)):
+        expected[rows] = number
+    ours, theirs = np.zeros((2, 4, count), int)
+    np.add.at(ours, (labels, folds), 1)
+    np.add.at(theirs, (labels, expected), 1)
+    assert (np.sort(ours) == np.sort(theirs)).all() and np.ptp(ours.sum(0)) <= np.ptp(theirs.sum(0)) + 1
+    assert all(len(set(folds[groups == group])) == 1 for group in groups)
 
 
 def test_the_largest_group_goes_to_train():
