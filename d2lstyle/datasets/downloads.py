@@ -55,7 +55,7 @@ def _download(url, part, callback, most):
 
     begin = time.monotonic()
     as_it_is = {"Accept-Encoding": "identity"}
-    with requests.get(url, headers=as_it_is, stream=True, timeout=TIMEOUT) as response, open(part, "xb") as file:
+    with requests.get(url, headers=as_it_is, stream=True, timeout=TIMEOUT) as response, open(part, "wb") as file:
         response.raise_for_status()
         length = response.headers.get("content-length", "")
         total = int(length) if length.isdecimal() else None  # else the digest alone tells whether all is here

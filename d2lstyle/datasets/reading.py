@@ -75,7 +75,7 @@ def groups_of(files, folder, callback=None):
     thumbs = np.stack(thumbs)
     groups = near_duplicate_groups(torch.from_numpy(thumbs.astype(np.float32) / 65535))
     remove_stale_parts(folder.glob(".*.part"))
-    with suppress(OSError), replacing(folder / THUMBS) as part, open(part, "xb") as file:  # a folder may be read-only
+    with suppress(OSError), replacing(folder / THUMBS) as part, open(part, "wb") as file:  # a folder may be read-only
         np.savez(file, keys=keys, thumbs=thumbs, groups=groups)
     return groups
 
