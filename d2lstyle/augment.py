@@ -3,7 +3,7 @@
 Each operation is a pure function of images (B, 3, H, W), float in [0, 1], and of its parameters: a number for all
 images or a tensor (B,), one for each. The classes draw these parameters; `transform.draw(images, generator)` shows
 them, and `resized_crop(images, **transform.draw(images, generator))` is what `transform(images, generator)` does.
-Results are new tensors without gradients. Shapes and parameters are checked; the values of the pixels are not.
+Results are new tensors without gradients. Shapes and parameters are checked, and, on the CPU, the scale of the pixels.
 """
 
 import math
@@ -68,7 +68,7 @@ def resized_crop(images, top, left, height, width, size):
     H, W = images.shape[-2:]
     ranges = dict(top=(top, 0, H - 1), left=(left, 0, W - 1), height=(height, 1, H), width=(width, 1, W))
     windows = (checks.per_image(name, x, len(images), *ends, integer=True) for name, (x, *ends) in ranges.items())
-    out = images.new_empty((len(images), 3, *size))
+    out, wide = images.new_empty((len(images), 3, *size)), torch.promote_types(images.dtype, torch.float32)
     for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(side.tolist() for side in windows)):
         if t + h > H or l + w > W:
             raise ValueError(
@@ -76,7 +76,8 @@ def resized_crop(images, top, left, height, width, size):
             )
         # The antialiasing filter equals plain bilinear where nothing shrinks, at twice its cost.
         shrinks = h > size[0] or w > size[1]
-        result.copy_(F.interpolate(image[:, :, t : t + h, l : l + w], size, mode="bilinear", antialias=shrinks))
+        window = image[:, :, t : t + h, l : l + w].to(wide)
+        result.copy_(F.interpolate(window, size, mode="bilinear", antialias=shrinks))
     return out
 
 
@@ -206,6 +207,7 @@ class Transform:
 
 def uniform(images, generator, low, high, tries=None):
     """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
+    checks.batch(images, channels=None)
     shape = (len(images),) if tries is None else (len(images), tries)
     drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
     return drawn * (high - low) + low

@@ -91,6 +91,7 @@ def _check(images):
     if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < MIN_SIDE:
         expected = f"expected images (B, 3, H, W) of at least {MIN_SIDE} x {MIN_SIDE} pixels"
         raise ValueError(f"{expected}, got {tuple(images.shape)}")
+    checks.batch(images)
 
 
 @torch.inference_mode(False)  # weights made in that mode would never let a gradient pass

@@ -1,10 +1,11 @@
 """Fine-tuning: a pretrained network's head replaced, its bottom frozen, the rest trained gently for a few epochs."""
 
 import copy
+from functools import partial
 
-import timm.utils
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .backbones import Backbone
 from .engine import checks
@@ -12,6 +13,8 @@ from .engine.devices import seeded
 from .engine.networks import imagenet_classes
 
 STAGE_HOLDERS = {"features", "blocks", "stages", "layers", "encoder"}  # modules whose children are stages
+HEADS = ("fc", "classifier", "heads", "head")  # torchvision's names
+AUXILIARY = ("AuxLogits", "aux1", "aux2")  # its heads that help a training from nothing
 
 
 class Classifier(nn.Module):
@@ -25,24 +28,33 @@ class Classifier(nn.Module):
 
     def forward(self, images):
         """Scores before the softmax; the images are normalised here."""
+        checks.batch(images)
         return self.model((images - self.mean) / self.std)
 
 
+CHAINS = (Classifier, nn.Sequential, nn.DataParallel)  # whose last layer is their module's
+
+
+@torch.inference_mode(False)  # weights made in that mode would never let a gradient pass
 def replace_head(net, num_classes, *, reuse_rows=None, seed=0):
-    """A trainable copy of a classifier with a new last layer.
+    """A trainable copy of a classifier with a new last layer, or several where a model has several heads.
+
+    Auxiliary heads (inception_v3, googlenet), which help a training from nothing, are left out.
 
     Args:
-        net: a `Backbone`, or any torchvision or timm classifier. A backbone's copy normalises images itself; another
-            model is fed as it was before. It is not changed.
+        net: a `Backbone`, or a classifier: torchvision's, timm's, or one whose last layer is linear or a 1 x 1
+            convolution. A backbone's copy normalises images itself; another model is fed as it was before. It is not
+            changed.
         num_classes: outputs of the new head.
         reuse_rows: rows of the old head to start from, for classes that it knows: {new class: old class}, or a list
-            with one entry a new class, None for a random row. New classes are numbers; old ones are numbers or
-            ImageNet names ("hotdog"; of "hotdog, hot dog, red hot" the first name counts).
+            or array with one entry a new class, None for a random row. New classes are numbers; old ones are numbers
+            or ImageNet names ("hotdog"; of "hotdog, hot dog, red hot" the first name counts).
         seed: of the other rows, drawn as torch initialises a layer.
     Returns:
-        `Classifier` for a `Backbone`, else a model of the same class.
+        `Classifier` for a `Backbone`, else a model of the same class, frozen where it was.
     Raises:
-        ValueError: the network has no head, or reuse_rows names a class that is not there.
+        ValueError: the network has no head, or it cannot be told which of its layers is; or reuse_rows names a class
+            that is not there.
 
     Lecture 15, "fine-tuning": the last layer is another one; "re-use classifier parameters".
     """
@@ -50,42 +62,49 @@ def replace_head(net, num_classes, *, reuse_rows=None, seed=0):
         raise ValueError(f"{net.name} has no classifier whose head could be replaced: use another backbone")
     checks.whole("num_classes", num_classes, 1)
     model = copy.deepcopy(net.model if isinstance(net, Backbone) else net)
-    name, old = _head(model)
-    new = _layer_like(old, num_classes, seed)
-    with torch.no_grad():
-        for row, source in _rows(reuse_rows, num_classes, len(old.weight)):
-            new.weight[row] = old.weight[source]
-            if old.bias is not None:
-                new.bias[row] = old.bias[source]
-    model.set_submodule(name, new)
-    if hasattr(model, "num_classes"):
-        model.num_classes = num_classes
+    with seeded(seed):
+        new = {old: _layer_like(old, num_classes, reuse_rows) for old in heads(model).values()}
+    for name, layer in list(model.named_modules(remove_duplicate=False)):  # one layer may have several names
+        if layer in new:
+            model.set_submodule(name, new[layer])
+        if getattr(layer, "num_classes", None) in {_outputs(old) for old in new}:
+            layer.num_classes = num_classes
+        if getattr(layer, "aux_logits", False):
+            layer.aux_logits = False
+            for name in AUXILIARY:
+                setattr(layer, name, None)
     if not isinstance(net, Backbone):
         return model
     return Classifier(model.requires_grad_(True), net.mean.clone(), net.std.clone())
 
 
 def stages(model):
-    """The bottom-up stages of a classifier without its head: [(name, names of its modules)].
+    """The bottom-up stages of a classifier without its head: [(name, names of its modules and parameters)].
 
     A stage is what lies between two changes of resolution, as far as the model's own structure tells: a block of
-    blocks (`layer2`, `blocks.3`), or the layers up to a pooling.
+    blocks (`layer2`, `blocks.3`), or the layers up to a pooling. Parameters that belong to no layer (`cls_token`) are
+    in the lowest stage; hidden layers of a classifier are stages of their own.
     """
-    prefix, groups = "model." if isinstance(model, Classifier) else "", [[]]
-    for name, module in _parts(model, _head(model)[1]):
-        if any(True for child in module.children() for _ in child.parameters()):
+    prefix, groups, lone = "model." if isinstance(model, Classifier) else "", [[]], []
+    for name, part in _parts(model, set(heads(model).values())):
+        if isinstance(part, nn.Parameter):
+            lone.append(name)
+        elif any(True for child in part.children() for _ in child.parameters()):
             groups += [[name], []]
-        elif any(True for _ in module.parameters()):
+        elif any(True for _ in part.parameters()):
             groups[-1].append(name)
-        if "Pool" in type(module).__name__:
+        if "Pool" in type(part).__name__:
             groups.append([])
+    groups = [names for names in groups if names] or [[]]
+    groups[0] += lone
     return [(names[0].removeprefix(prefix), names) for names in groups if names]
 
 
 def freeze(model, *, until):
-    """Hold the bottom stages of a model still: their weights, and their batch normalisations' running statistics.
+    """Hold the bottom stages of a model still, and no others: weights, and batch normalisations' running statistics.
 
-    The model is changed in place. A frozen batch normalisation stays so whatever `model.train()` says.
+    The model is changed in place. A frozen batch normalisation stays in evaluation mode whatever `model.train()` says.
+    The stages above are made trainable, whoever froze them before; the head is left as it is.
 
     Args:
         model: a classifier, such as `replace_head` returns.
@@ -93,17 +112,21 @@ def freeze(model, *, until):
     Returns:
         The same model.
     Raises:
-        ValueError: there is no such stage.
+        ValueError: there is no such stage, or the model has no head as `replace_head` needs it.
 
     Lecture 15, "fix the bottom layers".
     """
-    names = [name for name, _ in stages(model)]
+    groups = stages(model)
+    names = [name for name, _ in groups]
     if isinstance(until, str):
         until = names.index(checks.choice("stage", until, names)) + 1
-    checks.whole("until, a number of stages,", until, 0, len(names))
-    frozen = [module for _, modules in stages(model)[:until] for module in modules]
-    if frozen:
-        timm.utils.freeze(model, frozen)
+    until = checks.whole("until, a number of stages,", until, 0, len(names))
+    for number in reversed(range(len(groups))):  # what two stages share goes with the lower one
+        for part in map(partial(_part, model), groups[number][1]):
+            part.requires_grad_(number >= until)
+            for module in part.modules() if isinstance(part, nn.Module) else ():
+                if getattr(module, "running_mean", None) is not None:
+                    _hold(module, number < until, model.training)
     return model
 
 
@@ -112,49 +135,130 @@ def param_groups(model, lr, *, head_multiplier=10):
 
     Args:
         model: a classifier.
-        lr: learning rate of the body.
-        head_multiplier: learning rate of the head over that of the body.
+        lr: learning rate of the body, positive.
+        head_multiplier: learning rate of the head over that of the body, not negative. Where it is 1, a head need not
+            be found.
     Returns:
         List of dicts, as torch's optimisers take them.
+    Raises:
+        ValueError: nothing is trainable, a number is out of range, or the model has no head as `replace_head` needs it.
 
     Lecture 15, "fine-tuning": the head starts from nothing and learns ten times as fast.
     """
-    of_head = set(_head(model)[1].parameters())
+    checks.number("head_multiplier", head_multiplier, 0)
+    if checks.number("lr", lr, 0) == 0:
+        raise ValueError("expected a positive lr, got 0")
+    layers = heads(model).values() if head_multiplier != 1 else []
+    of_head = {parameter for layer in layers for parameter in layer.parameters()}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     body = [parameter for parameter in trainable if parameter not in of_head]
     head = [parameter for parameter in trainable if parameter in of_head]
     groups = [{"params": body, "lr": lr}, {"params": head, "lr": lr * head_multiplier}]
+    if not trainable:
+        raise ValueError("expected a model with trainable parameters, got one that is frozen as a whole")
     return [group for group in groups if group["params"]]
 
 
-def _head(model):
-    """The last layer that scores, and its name: a linear one, or SqueezeNet's convolution."""
-    layers = [(name, module) for name, module in model.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
-    if not layers:
-        expected = "expected a classifier that ends in a linear or convolutional layer"
-        raise ValueError(f"{expected}, got {type(model).__name__}")
-    return layers[-1]
+def heads(model):
+    """{name: layer} of the layers that give a classifier's scores; a ValueError if that cannot be told."""
+    layers = _scorers(getattr(model, "_orig_mod", model))  # torch.compile's wrapper
+    named = {name: layer for name, layer in model.named_modules() if name and layer in layers}
+    expected = f"expected a classifier that ends in a linear layer or a 1 x 1 convolution, got {type(model).__name__}"
+    if not named:
+        raise ValueError(f"{expected}, which has no such head")
+    if any(map(is_lazy, (parameter for layer in layers for parameter in layer.parameters()))):
+        raise ValueError(f"{expected}, whose head has no shape yet: call it with a batch of images first")
+    return named
 
 
-def _parts(module, head, prefix=""):
-    """Names and modules from the bottom up: the children of `module`, or theirs where a child only holds stages."""
+def _scorers(module, inside=False):
+    """The layers that give a module's scores; none where it ends in a block of a body, or in nothing."""
+    if _can_score(module):
+        return [module]
+    if hasattr(module, "get_classifier"):  # timm's
+        heads = module.get_classifier()
+        layers = [
+            layer for head in (heads if isinstance(heads, (tuple, list)) else [heads]) for layer in head.modules()
+        ]
+        return [layer for layer in layers if _can_score(layer) and _outputs(layer) == module.num_classes]
+    children = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
+    if not children or any(isinstance(getattr(module, name, None), nn.Identity) for name in HEADS):
+        return []
+    last, end = list(children.items())[-1]
+    if inside and not isinstance(module, CHAINS) and last not in HEADS and not _can_score(end):
+        return []
+    found = {name: _scorers(child, name not in HEADS) for name, child in children.items() if name in {last, *HEADS}}
+    if _can_score(end):  # a layer beside it, that reads the same
+        found |= {
+            name: [child] for name, child in children.items() if _can_score(child) and _inputs(child) == _inputs(end)
+        }
+    read = [_inputs(layer) for layer in end.modules() if _can_score(layer)]
+    found = {
+        name: layers for name, layers in found.items() if layers and (name == last or _outputs(layers[-1]) not in read)
+    }
+    if len(found) > 1:
+        name = type(module).__name__
+        raise ValueError(f"expected a classifier with one head, got {name} with {' and '.join(found)}")
+    return next(iter(found.values()), [])
+
+
+def _can_score(layer):
+    if isinstance(layer, nn.Conv2d):
+        return layer.kernel_size == (1, 1) and layer.groups == 1
+    return isinstance(layer, nn.Linear)
+
+
+def _inputs(layer):
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+
+
+def _outputs(layer):
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def _parts(module, of_head, prefix=""):
+    """Names and parts from the bottom up: own parameters, then children, or theirs where a child only holds stages."""
+    yield from ((prefix + name, parameter) for name, parameter in module.named_parameters(recurse=False))
     for name, child in module.named_children():
-        body = [inner for inner in child.modules() if inner is not head]
-        holds_head = len(body) < len(list(child.modules()))
-        if name in STAGE_HOLDERS or (holds_head and any(isinstance(inner, nn.Conv2d) for inner in body)):
-            yield from _parts(child, head, f"{prefix}{name}.")
-        elif not holds_head:
+        holds_stages = name in STAGE_HOLDERS and any(True for _ in child.children())
+        if holds_stages or (child not in of_head and of_head & set(child.modules())):
+            yield from _parts(child, of_head, f"{prefix}{name}.")
+        elif child not in of_head:
             yield prefix + name, child
 
 
-def _layer_like(old, outputs, seed):
-    with seeded(seed):
-        bias = old.bias is not None
-        if isinstance(old, nn.Linear):
-            new = nn.Linear(old.in_features, outputs, bias)
-        else:
-            new = nn.Conv2d(old.in_channels, outputs, old.kernel_size, old.stride, old.padding, bias=bias)
-    return new.to(old.weight)
+def _part(model, name):
+    parent, _, last = name.rpartition(".")
+    return getattr(model.get_submodule(parent), last)
+
+
+def _hold(norm, held, mode):
+    """Keep a normalisation in evaluation mode whatever `train` says, or let it go, into `mode`."""
+    if held:
+        norm.eval()
+        norm.train = partial(_stay, norm)
+    elif "train" in vars(norm):
+        del norm.train
+        norm.train(mode)
+
+
+def _stay(norm, mode=True):
+    return norm
+
+
+def _layer_like(old, outputs, reuse_rows):
+    """As torch draws it, with the rows of the old layer that are asked for."""
+    new = copy.deepcopy(old)
+    for name, parameter in list(new.named_parameters()):  # on the CPU: one seed is one layer, wherever it goes then
+        setattr(new, name, nn.Parameter(torch.empty(outputs, *parameter.shape[1:], dtype=torch.float32, device="cpu")))
+    setattr(new, "out_features" if isinstance(old, nn.Linear) else "out_channels", outputs)
+    new.reset_parameters()
+    new.to(old.weight)
+    with torch.no_grad():
+        for row, source in _rows(reuse_rows, outputs, len(old.weight)):
+            for mine, theirs in zip(new.parameters(), old.parameters()):
+                mine[row] = theirs[source]
+    return new
 
 
 def _rows(reuse_rows, num_classes, n_old):

@@ -127,12 +127,13 @@ def style_loss(grams, targets, n_positions, layer_weights=None, convention="gaty
     Args:
         grams, targets: {layer: (B, C, C)} raw Grams, as in `style_layer_loss`.
         n_positions: {layer: H * W}.
-        layer_weights: {layer: w_l}, or None for ones. Each w_l may be (K, 1), for K sums in one call.
+        layer_weights: {layer: w_l}, none negative, or None for ones. Each w_l may be a tensor (K, 1), whose values are
+            not looked at, for K sums in one call.
         convention: see the table above.
     Returns:
         (B,), or (K, B) for K sums.
     Raises:
-        ValueError: the dicts name different layers.
+        ValueError: the dicts name different layers, or a weight is negative or not finite.
 
     Shinde, eq. 3; Gatys et al. 2016, eq. 5.
     """
@@ -140,6 +141,7 @@ def style_loss(grams, targets, n_positions, layer_weights=None, convention="gaty
     for name, layers in (("targets", targets), ("n_positions", n_positions), ("layer_weights", layer_weights)):
         if set(layers) != set(grams):
             raise ValueError(f"expected {name} for the layers {sorted(grams)}, got {sorted(layers)}")
+    checks.layer_weights({layer: weight for layer, weight in layer_weights.items() if not hasattr(weight, "shape")})
     return sum(
         layer_weights[layer] * style_layer_loss(grams[layer], targets[layer], n_positions[layer], convention)
         for layer in grams

@@ -1,20 +1,26 @@
 """Training of a classifier for a few epochs, gently, and what it is worth."""
 
+import copy
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
+from torch import nn
+from torch.nn.parameter import is_lazy
 
+from .backbones import Backbone
 from .engine import checks
-from .engine.batches import batch_of, checked_scores, dataset_of, with_generator
+from .engine.batches import all_labels, batch_of, dataset_of, scores_of, with_generator
 from .engine.devices import PRECISIONS, best_device, seeded, trains_in_bf16
 from .finetune import param_groups
 
 WARM_UP = 0.1  # of all steps: a new head's first gradients are large and would shake what was learned
 
 
+@torch.inference_mode(False)  # a caller in that mode, or under no_grad, has no graph in mind; this needs one
 def fit(
     model,
     train,
@@ -25,6 +31,7 @@ def fit(
     head_multiplier=10,
     weight_decay=0.01,
     batch_size=32,
+    class_weights=None,
     augment=None,
     precision="auto",
     seed=0,
@@ -33,16 +40,21 @@ def fit(
 ):
     """Train a classifier in place and leave it at its best epoch (lecture 15, "fine-tuning").
 
-    AdamW; the small learning rate warms up over the first tenth of the steps and falls to zero along a cosine.
+    AdamW; the small learning rate warms up over the first tenth of the steps and falls to zero along a cosine. The
+    model is left in evaluation mode; after an error its layers are in the modes that they had, and at the best epoch.
 
     Args:
-        model: scores (B, classes) from images (B, 3, H, W) in [0, 1], such as `replace_head` returns.
-        train: (image, label) items as `load_dataset` gives them, or a pair of tensors, images (N, 3, H, W) and labels.
+        model: scores (B, classes) from images (B, 3, H, W) in [0, 1], such as `replace_head` returns. A normalisation
+            is part of it.
+        train: (image, label) items as `load_dataset` gives them, or a pair: images (N, 3, H, W) and N labels, class
+            numbers from 0 on in a list, an array or a tensor, or one-hot rows (N, classes).
         validation: the same, to choose the epoch by: highest accuracy, then lowest loss. None keeps the last epoch.
         epochs: passes over the training set.
-        lr: highest learning rate of the body; `head_multiplier` times as much for the head.
+        lr: highest learning rate of the body; `head_multiplier` times as much for the head, see `param_groups`.
         weight_decay: of AdamW.
         batch_size: images a step, at most; batches of an epoch differ by one image at most.
+        class_weights: what an image of each class counts in the training loss, a weighted mean: a list with one number
+            a class; "balanced", N / (classes * images of the class); None for all alike.
         augment: transform of a batch of training images, such as `Compose`; None for none.
         precision: "fp32", "bf16" or "auto": bf16 on GPUs that have it, and for networks without depthwise convolutions
             on CPUs with AMX, else fp32. Weights are fp32 in any case.
@@ -52,49 +64,74 @@ def fit(
     Returns:
         History.
     Raises:
-        ValueError: an empty set, a label that the head does not know, or a setting out of range.
-        FloatingPointError: the loss became NaN or infinite.
+        TypeError, ValueError: an empty set, images or labels that are not as said above, a label that the head does
+            not know, a model that cannot be trained, or a setting out of range.
+        FloatingPointError: the loss, or a score in validation, became NaN or infinite.
     """
-    train, validation = _checked(train, validation, epochs, lr, batch_size, precision)
-    device, generator = best_device(device), torch.Generator().manual_seed(seed)
-    augment, batches = with_generator(augment), math.ceil(len(train) / batch_size)
-    log, interrupted = _Log(model.to(device), validation), False
-    with seeded(seed, device):  # dropout, and transforms that know no generator
-        bf16 = trains_in_bf16(precision, model, device)
-        groups = param_groups(model, lr, head_multiplier=head_multiplier)
+    train, validation = _checked(train, validation, epochs, batch_size, precision)
+    groups = param_groups(_trainable(model), lr, head_multiplier=head_multiplier)
+    weights = _class_weights(class_weights, train)
+    log, interrupted = _Log(model, validation), False
+    try:
+        device, order = best_device(device), torch.Generator().manual_seed(checks.seed(seed))
+        place = _place_of(model.to(device))
         # fused: one pass over all weights instead of one an operation
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda"))
+        batches = math.ceil(len(train) / batch_size)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _part_of_lr(step, epochs * batches))
-        try:
-            log.add_epoch([(math.nan, math.nan, 1)])  # number 0, before training
-            for epoch in range(1, epochs + 1):
-                seen = []  # (loss, accuracy, images) of each batch
-                for indices in torch.randperm(len(train), generator=generator).tensor_split(batches):
-                    images, labels = batch_of(train, indices, device)
-                    images = augment(images, generator)
-                    seen.append(_step(model, images, labels, optimizer, schedule, bf16))
-                    accuracy = log.add_epoch(seen) if len(seen) == batches else None
-                    if callback:
-                        done, loss = schedule.last_epoch, seen[-1][0]
-                        callback(FitStep(done, epochs * batches, epoch, epochs, log.seconds(), loss, accuracy))
-        except KeyboardInterrupt:
-            interrupted = True
+        bf16, draws = trains_in_bf16(precision, model, device), seeded(seed)
+        step = _Step(model, optimizer, schedule, with_generator(augment), order, weights, bf16, draws)
+        log.add_epoch([(math.nan, math.nan, 1)])  # number 0, before training
+        for epoch in range(1, epochs + 1):
+            seen = []  # (loss, accuracy, images) of each batch
+            for indices in torch.randperm(len(train), generator=order, device="cpu").tensor_split(batches):
+                seen.append(step(*batch_of(train, indices, place)))
+                accuracy = log.add_epoch(seen) if len(seen) == batches else None
+                if callback:
+                    done, loss = schedule.last_epoch, seen[-1][0]
+                    callback(FitStep(done, epochs * batches, epoch, epochs, log.seconds(), loss, accuracy))
+    except KeyboardInterrupt:
+        interrupted = True
+    except BaseException:
+        log.restore()
+        raise
     return log.history(interrupted)
 
 
-def _step(model, images, labels, optimizer, schedule, bf16):
-    """Move the weights against the gradient of a batch's loss; (loss, accuracy, images), as they were before."""
-    model.train()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-        scores = checked_scores(model(images), labels).float()
-    loss = F.cross_entropy(scores, labels)
-    if not loss.isfinite():
-        raise FloatingPointError(f"the loss is {loss.item()} at step {schedule.last_epoch + 1}: try a smaller lr")
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    schedule.step()
-    return loss.item(), (scores.argmax(1) == labels).float().mean().item(), len(labels)
+@dataclass
+class _Step:
+    """Moves the weights against the gradient of a batch's loss; all that this takes."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: object
+    augment: object
+    generator: torch.Generator
+    weights: object  # of the classes, for scores
+    bf16: bool
+    draws: seeded  # of dropout, and of transforms that know no generator
+
+    def __call__(self, images, labels):
+        """(loss, accuracy, images), as they were before."""
+        # It takes time to look out for random numbers: after a first step without any there will be none.
+        with self.draws if self.schedule.last_epoch == 0 or self.draws.generators else nullcontext():
+            return self._move(self.augment(images, self.generator), labels)
+
+    def _move(self, images, labels):
+        self.model.train()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            scores = scores_of(self.model, images, labels).float()
+        labels = labels.to(scores.device)
+        loss = F.cross_entropy(scores, labels, self.weights(scores))
+        hits = (scores.argmax(1) == labels).float().mean()
+        value, accuracy = torch.stack([loss.detach(), hits]).tolist()  # the step's one wait for a GPU
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {self.schedule.last_epoch + 1}: try a smaller lr")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return value, accuracy, len(labels)
 
 
 def _part_of_lr(step, steps):
@@ -114,22 +151,25 @@ def evaluate(model, data, *, batch_size=100):
     Returns:
         Evaluation: the accuracy as a float, with loss, labels, probabilities and predictions.
     Raises:
-        ValueError: an empty set, or a label that the head does not know.
+        TypeError, ValueError: as for `fit`.
+        FloatingPointError: a score is NaN or infinite.
     """
-    data = dataset_of(data, "to evaluate")
-    device, modes = next(model.parameters()).device, {module: module.training for module in model.modules()}
+    checks.whole("batch_size", batch_size, 1)
+    data, place = dataset_of(data, "to evaluate"), _place_of(model)
+    modes = _modes(model)
     model.eval()
     scores, labels = [], []
     try:
         with torch.inference_mode():
-            for indices in torch.arange(len(data)).split(batch_size):
-                images, y = batch_of(data, indices, device)
-                scores.append(checked_scores(model(images), y).float().cpu())
-                labels.append(y.cpu())
+            for indices in torch.arange(len(data), device="cpu").split(batch_size):
+                images, y = batch_of(data, indices, place)
+                scores.append(scores_of(model, images, y).float().cpu())
+                labels.append(y)
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        _set_modes(modes)
     scores, labels = torch.cat(scores), torch.cat(labels)
+    if wrong := (~scores.isfinite().all(1)).sum().item():
+        raise FloatingPointError(f"the scores of {wrong} of {len(scores)} images are NaN or infinite")
     return Evaluation(labels, scores.softmax(1), F.cross_entropy(scores, labels).item())
 
 
@@ -202,28 +242,34 @@ class _Log:
 
     def __init__(self, model, validation):
         self.model, self.validation, self.began = model, validation, time.perf_counter()
-        self.epochs, self.best_epoch, self.best_score, self.best_state = [], 0, (-1, 0), None
+        self.epochs, self.best_epoch, self.best_score, self.modes = [], 0, (-1, 0), _modes(model)
+        self.best_state = copy.deepcopy(model.state_dict())
 
     def add_epoch(self, batches):
         """From batches of (loss, accuracy, images): validate, keep the best; the accuracy in validation."""
         losses, accuracies, sizes = zip(*batches)
         means = [sum(v * n for v, n in zip(values, sizes)) / sum(sizes) for values in (losses, accuracies)]
         number, loss, accuracy = len(self.epochs), math.nan, math.nan
+        state = copy.deepcopy(self.model.state_dict())
+        pairs = ((best, state[name]) for name, best in self.best_state.items() if isinstance(best, torch.Tensor))
+        if any((before.isfinite() & ~now.isfinite()).any() for before, now in pairs):
+            raise FloatingPointError(f"weights became NaN or infinite in epoch {number}: try a smaller lr")
         if self.validation is not None:
             result = evaluate(self.model, self.validation)
             loss, accuracy = result.loss, result.accuracy
         self.epochs.append(Epoch(number, *means, loss, accuracy, self.seconds()))
-        if self.validation is None:
-            self.best_epoch = number
-        elif (accuracy, -loss) > self.best_score:
-            self.best_epoch, self.best_score = number, (accuracy, -loss)
-            self.best_state = {key: value.clone() for key, value in self.model.state_dict().items()}
+        if self.validation is None or (accuracy, -loss) > self.best_score:
+            self.best_epoch, self.best_score, self.best_state = number, (accuracy, -loss), state
         return accuracy
 
+    def restore(self):
+        """The model at its best epoch, or as it was, and its layers in the modes that they had."""
+        self.model.load_state_dict(self.best_state)
+        self.model.zero_grad()
+        _set_modes(self.modes)
+
     def history(self, interrupted):
-        """Leave the model at its best epoch."""
-        if self.best_state is not None:
-            self.model.load_state_dict(self.best_state)
+        self.restore()
         self.model.eval()
         return History(self.epochs, self.best_epoch, self.seconds(), interrupted)
 
@@ -231,11 +277,51 @@ class _Log:
         return time.perf_counter() - self.began
 
 
-def _checked(train, validation, epochs, lr, batch_size, precision):
+def _modes(model):
+    return {module: module.training for module in model.modules()}
+
+
+def _set_modes(modes):
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def _checked(train, validation, epochs, batch_size, precision):
     """The two data sets, once all settings are right."""
     checks.whole("epochs", epochs, 1)
     checks.whole("batch_size", batch_size, 1)
     checks.choice("precision", precision, PRECISIONS)
-    if not 0 < lr < math.inf:
-        raise ValueError(f"expected a positive lr, got {lr!r}")
     return dataset_of(train, "in train"), None if validation is None else dataset_of(validation, "in validation")
+
+
+def _place_of(model):
+    """A tensor of the kind that a classifier's images must be: its first weight, on its device, in its type."""
+    if not isinstance(model, nn.Module) or isinstance(model, Backbone):
+        got = type(model).__name__
+        raise TypeError(f"expected a classifier that gives scores (B, classes), got {got}: see replace_head")
+    return next(filter(torch.is_floating_point, [*model.parameters(), *model.buffers()]), torch.empty(0))
+
+
+def _trainable(model):
+    """The model, if its weights can be trained."""
+    place = _place_of(model)
+    if any(map(is_lazy, model.parameters())):
+        raise ValueError("expected a model whose layers have their shapes: call it with a batch of images first")
+    if place.dtype not in (torch.float32, torch.float64) or place.is_meta or place.is_inference():
+        kind = "made in inference mode" if place.is_inference() else f"of {place.dtype} on {place.device}"
+        raise ValueError(f"expected a model with weights in float32, outside of inference mode, got one {kind}")
+    return model
+
+
+def _class_weights(class_weights, data):
+    """A function of scores (B, classes) that gives the weights of their classes, or None."""
+    if class_weights is None:
+        return lambda scores: None
+    if isinstance(class_weights, str):
+        checks.choice("class_weights", class_weights, ["balanced"])
+        counts = all_labels(data).bincount().double()
+        balanced = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
+        return lambda scores: F.pad(balanced, (0, scores.shape[1] - len(counts))).to(
+            scores
+        )  # no image, nothing to weigh
+    return lambda scores: checks.per_image("class_weights", class_weights, scores.shape[1], low=0).to(scores)

@@ -172,7 +172,7 @@ class Objective:
         shares = self.layer_weights or dict.fromkeys(self.style_layers, 1 / len(self.style_layers))
         self.layer_weights = {
             layer: net.mean.new_tensor([[share], *([layer == alone] for alone in self.style_layers)])
-            for layer, share in shares.items()
+            for layer, share in checks.layer_weights(shares).items()
         }
 
     @torch.no_grad()
@@ -255,7 +255,7 @@ def stylize(
         style_channels: part of each style layer's channels that are compared, or how many from 2 on: those most active
             in the style, see `top_channels`.
         convention: see `losses`. "relative" needs no tuning; the others are the published equations as they stand.
-        net: a `Backbone`, or None for `backbone("auto")`.
+        net: a `Backbone`, or the name of one, or None for `backbone("auto")`.
         sizes: pixels of the longer side, coarse to fine; None for the content's own size, reached in doublings.
         steps: in all, each size given three times as many as the one before, or a list with one number a size.
         optimizer: "lbfgs" or "adam".
@@ -268,7 +268,7 @@ def stylize(
             rougher. It takes style_weights, content_mask and preserve_color, and nothing else that shapes an
             optimisation.
         seed: of the noise that init="noise" starts from, at the first size.
-        device: as in `backbone`; only read where net is None.
+        device: as in `backbone`; only read where net is no `Backbone`.
         callback: called with a StyleStep after each step; what it writes into tensors, its own or yours, changes no
             result. A KeyboardInterrupt, there or anywhere, ends the run.
     Returns:
@@ -287,7 +287,7 @@ def stylize(
     style = StyleMix(style, style_weights, style_masks, mix, style_scale, style_channels, len(content))
     stages = coarse_to_fine(content.shape[2:], sizes, steps)
     start = _start(init, content, seed, stages[0][0])
-    net = backbone("auto", device=device) if net is None else net
+    net = backbone(net or "auto", device=device) if net is None or isinstance(net, str) else net
     net = prepared(net, torch.bfloat16 if runs_in_bf16(precision, net, net.mean.device) else torch.float32)
     weights = {"content_weight": content_weight, "style_weight": style_weight, "tv_weight": tv_weight}
     objective = Objective(

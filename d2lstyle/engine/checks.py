@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from numbers import Real
 from operator import index
 
+import numpy as np
 import torch
 
 MOST_LISTED = 100
@@ -48,11 +49,21 @@ def whole(name, value, least, most=math.inf):
     return index(value)
 
 
+def seed(value):
+    """The value as an int, if torch's generators take it; else a ValueError."""
+    return whole("seed", value, -(2**63), 2**63 - 1)
+
+
 def number(name, value, low=-math.inf, high=math.inf):
     """The value, if it is a finite number within [low, high]; else a ValueError."""
     if not isinstance(value, Real) or not math.isfinite(value) or not low <= value <= high:
         raise ValueError(f"expected {name} as a number {interval(low, high)}, got {value!r}")
     return value
+
+
+def layer_weights(weights):
+    """The weights, {layer: number}, if none is negative; else a ValueError."""
+    return {layer: number(f"the layer weight of {layer}", weight, 0) for layer, weight in weights.items()}
 
 
 def number_range(name, ends, low=-math.inf, high=math.inf):
@@ -106,7 +117,7 @@ def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
 
 
 def batch(images, name="images", channels=3):
-    """Raise unless `images` is float, (B, channels or any if None, H, W), not empty; values are not looked at."""
+    """Raise unless `images` is float, (B, channels or any if None, H, W), not empty; and, if channels is 3, `scale`."""
     shape = f"(B, {channels or 'C'}, H, W)"
     if not isinstance(images, torch.Tensor):
         raise TypeError(f"expected {name} as a tensor {shape}, got {type(images).__name__}: see read_image")
@@ -114,6 +125,37 @@ def batch(images, name="images", channels=3):
         raise ValueError(f"expected {name} of shape {shape}, got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ValueError(f"expected {name} as float in [0, 1], got {images.dtype}: divide by its largest value")
+    if channels == 3 and images.device.type == "cpu":  # a GPU would have to be waited for
+        scale(images, name)
+
+
+def scale(images, name="images"):
+    """Raise ValueError if images (B, C, H, W) are on another scale than [0, 1], as 16 x 16 or so of the pixels tell."""
+    if torch.compiler.is_compiling():
+        return
+    step = [max(1, side // 16) for side in images.shape[2:]]
+    low, high = (end.item() for end in images.detach()[..., :: step[0], :: step[1]].aminmax())
+    if low < -0.5 or high > 1.5:
+        got = f"got values from {low:.4g} to {high:.4g}"
+        raise ValueError(f"expected {name} in [0, 1], {got}: divide by 255, and leave a normalisation to the network")
+
+
+def labels(values, count):
+    """(N,) int64 of class numbers (N,) or (N, 1) in whatever type, or of one-hot rows (N, C); else a ValueError."""
+    expected = f"expected labels as {count} class numbers from 0 on, or as one-hot rows"
+    try:
+        numbers = values if isinstance(values, torch.Tensor) else torch.tensor(np.asarray(values))
+        numbers = numbers.detach().cpu().double()
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{expected}, got {values!r:.80}") from None
+    if len(numbers.shape) == 2:
+        one_hot = ((numbers == 0) | (numbers == 1)).all() and (numbers.sum(1) == 1).all() and numbers.shape[1] > 1
+        numbers = numbers.argmax(1) if one_hot else numbers.squeeze(1)
+    if numbers.shape != (count,):
+        raise ValueError(f"{expected}, got {tuple(numbers.shape)}")
+    if (wrong := numbers[(numbers < 0) | (numbers != numbers.long())]).numel():
+        raise ValueError(f"{expected}, got {wrong[0].item():.4g}")
+    return numbers.long()
 
 
 def image(images, name="image"):

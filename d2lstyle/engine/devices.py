@@ -1,8 +1,12 @@
 """Which device computes, in which precision, and with which random numbers."""
 
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from . import checks
 
 PRECISIONS = ("auto", "fp32", "bf16")  # of a network's passes
 
@@ -43,12 +47,50 @@ def _cpu_has(*kinds):
     return any(capabilities.get(kind) for kind in kinds)
 
 
-@contextmanager
-def seeded(seed, *devices):
-    """Random numbers from `seed` inside; the process's own, and those of the GPUs in `devices`, go on as before."""
-    with torch.random.fork_rng(devices={device for device in devices if device.type == "cuda"}):
-        torch.manual_seed(seed)
-        yield
+class seeded(TorchDispatchMode):  # noqa: N801, used as a context
+    """Random numbers from `seed` inside, in this thread alone: the process's own are neither read nor moved.
+
+    Each random operation that would draw from a device's own generator is handed one of ours, which goes on where the
+    context is entered again.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed, self.generators = checks.seed(seed), {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if not _draws(function) or kwargs.get("generator") is not None:
+            return function(*args, **kwargs)
+        tensor = next((value for value in args if isinstance(value, torch.Tensor)), None)
+        device = torch.device(kwargs.get("device") or "cpu") if tensor is None else tensor.device
+        if device.type == "meta":
+            return function(*args, **kwargs)
+        if torch._C._current_graph_task_id() != -1:  # a way back draws only where it repeats a forward pass
+            raise ValueError("expected a model without gradient checkpointing where it has dropout: switch one off")
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(device).manual_seed(self.seed)
+        generator, operation = self.generators[device], function.overloadpacket
+        overloads = (getattr(operation, name)._schema.arguments for name in operation.overloads())
+        if any(argument.name == "generator" for arguments in overloads for argument in arguments):
+            return operation(*args, **(kwargs | {"generator": generator}))
+        return _with_state(generator, function, args, kwargs)
+
+
+@cache
+def _draws(operation):
+    return torch.Tag.nondeterministic_seeded in operation.tags
+
+
+def _with_state(generator, function, args, kwargs):
+    """For operations that take no generator, such as dropout on a GPU: the device's own has our state meanwhile."""
+    on_cpu, device = generator.device.type == "cpu", generator.device
+    module, where = (torch.random, []) if on_cpu else (torch.get_device_module(device), [device])
+    with torch.random.fork_rng(where, device_type="cuda" if on_cpu else device.type):
+        module.set_rng_state(generator.get_state(), *where)
+        result = function(*args, **kwargs)
+        generator.set_state(module.get_rng_state(*where))
+    return result
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def cascading_randomization(method, net, images, targets, *, every=1, seed=0, ca
     targets = Scorer(net, fast=True).targets(images, targets)  # the top class changes with the weights
     trained, net = method(net, images, targets), copy.deepcopy(net)
     layers, names, maps = _layers_from_the_top(net), [], []
-    with seeded(seed, *(parameter.device for parameter in net.parameters())):
+    with seeded(seed):
         for count, (name, modules) in enumerate(layers, start=1):
             for module in modules:
                 module.reset_parameters()
@@ -114,8 +114,8 @@ def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, at_once=
 
     Args:
         net, images, targets, maps, steps, at_once: as for `deletion_curve`.
-        blur: standard deviation of the Gaussian, as a part of the longer side. Pixels inserted into a blur make no
-            new edges, as they would on a plain ground.
+        blur: standard deviation of the Gaussian, as a part of the longer side, at least 0.001. Pixels inserted into a
+            blur make no new edges, as they would on a plain ground.
     Returns:
         Curve; at 0 is the blurred image, at 1 the image itself.
     Raises:
@@ -125,7 +125,7 @@ def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, at_once=
     """
     scorer = Scorer(net, fast=True)
     targets = scorer.targets(images, targets)
-    sigma = blur * max(images.shape[2:])
+    sigma = checks.number("blur", blur, 0.001) * max(images.shape[2:])
     reach = min(int(3 * sigma), min(images.shape[2:]) - 1)
     return _curve(scorer, gaussian_blur(images, 2 * reach + 1, sigma), images, targets, maps, steps, at_once)
 
