@@ -68,7 +68,7 @@ def resized_crop(images, top, left, height, width, size):
     H, W = images.shape[-2:]
     ranges = dict(top=(top, 0, H - 1), left=(left, 0, W - 1), height=(height, 1, H), width=(width, 1, W))
     windows = (checks.per_image(name, x, len(images), *ends, integer=True) for name, (x, *ends) in ranges.items())
-    out, wide = images.new_empty((len(images), 3, *size)), torch.promote_types(images.dtype, torch.float32)
+    out, images = images.new_empty((len(images), 3, *size)), _wide(images)
     for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(side.tolist() for side in windows)):
         if t + h > H or l + w > W:
             raise ValueError(
@@ -76,8 +76,7 @@ def resized_crop(images, top, left, height, width, size):
             )
         # The antialiasing filter equals plain bilinear where nothing shrinks, at twice its cost.
         shrinks = h > size[0] or w > size[1]
-        window = image[:, :, t : t + h, l : l + w].to(wide)
-        result.copy_(F.interpolate(window, size, mode="bilinear", antialias=shrinks))
+        result.copy_(F.interpolate(image[:, :, t : t + h, l : l + w], size, mode="bilinear", antialias=shrinks))
     return out
 
 
@@ -119,6 +118,7 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
     Lecture 15, "colour"; torchvision's ColorJitter of each image.
     """
     checks.batch(images)
+    dtype, images = images.dtype, _wide(images)
     values, adjustments = (brightness, contrast, saturation, hue), (_brighten, _contrast, _saturate, _turn)
     factors = [
         None if value is None else checks.per_image(name, value, len(images), *ends).to(images).view(-1, 1, 1, 1)
@@ -134,7 +134,12 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
         for which in orders[chunk.start]:
             if factors[which] is not None:
                 adjustments[which](x, factors[which][chunk], space[:, : len(x)])
-    return out
+    return out.to(dtype)
+
+
+def _wide(images):
+    """In float32 at least: half precision would show, or is not computed in at all on a CPU."""
+    return images.to(torch.promote_types(images.dtype, torch.float32))
 
 
 def _brighten(x, factor, space):
@@ -199,6 +204,7 @@ class Transform:
 
     def __call__(self, images, generator=None):
         """New images from a batch; `generator`: a torch.Generator, or None for torch's own."""
+        checks.batch(images)
         return self.function(images, **self.draw(images, generator))
 
     def __repr__(self):
@@ -207,7 +213,6 @@ class Transform:
 
 def uniform(images, generator, low, high, tries=None):
     """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
-    checks.batch(images, channels=None)
     shape = (len(images),) if tries is None else (len(images), tries)
     drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
     return drawn * (high - low) + low

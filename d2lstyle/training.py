@@ -68,7 +68,7 @@ def fit(
             not know, a model that cannot be trained, or a setting out of range.
         FloatingPointError: the loss, or a score in validation, became NaN or infinite.
     """
-    train, validation = _checked(train, validation, epochs, batch_size, precision)
+    train, validation = _checked(train, validation, epochs, batch_size, precision, weight_decay)
     groups = param_groups(_trainable(model), lr, head_multiplier=head_multiplier)
     weights = _class_weights(class_weights, train)
     log, interrupted = _Log(model, validation), False
@@ -286,11 +286,12 @@ def _set_modes(modes):
         module.training = mode
 
 
-def _checked(train, validation, epochs, batch_size, precision):
+def _checked(train, validation, epochs, batch_size, precision, weight_decay):
     """The two data sets, once all settings are right."""
     checks.whole("epochs", epochs, 1)
     checks.whole("batch_size", batch_size, 1)
     checks.choice("precision", precision, PRECISIONS)
+    checks.number("weight_decay", weight_decay, 0)
     return dataset_of(train, "in train"), None if validation is None else dataset_of(validation, "in validation")
 
 
@@ -299,14 +300,15 @@ def _place_of(model):
     if not isinstance(model, nn.Module) or isinstance(model, Backbone):
         got = type(model).__name__
         raise TypeError(f"expected a classifier that gives scores (B, classes), got {got}: see replace_head")
-    return next(filter(torch.is_floating_point, [*model.parameters(), *model.buffers()]), torch.empty(0))
+    weights = [*model.parameters(), *model.buffers()]
+    if any(map(is_lazy, weights)):
+        raise ValueError("expected a model whose layers have their shapes: call it with a batch of images first")
+    return next(filter(torch.is_floating_point, weights), torch.empty(0))
 
 
 def _trainable(model):
     """The model, if its weights can be trained."""
     place = _place_of(model)
-    if any(map(is_lazy, model.parameters())):
-        raise ValueError("expected a model whose layers have their shapes: call it with a batch of images first")
     if place.dtype not in (torch.float32, torch.float64) or place.is_meta or place.is_inference():
         kind = "made in inference mode" if place.is_inference() else f"of {place.dtype} on {place.device}"
         raise ValueError(f"expected a model with weights in float32, outside of inference mode, got one {kind}")
@@ -324,4 +326,4 @@ def _class_weights(class_weights, data):
         return lambda scores: F.pad(balanced, (0, scores.shape[1] - len(counts))).to(
             scores
         )  # no image, nothing to weigh
-    return lambda scores: checks.per_image("class_weights", class_weights, scores.shape[1], low=0).to(scores)
+    return lambda scores: checks.per_image("class_weights", class_weights, scores.shape[1], low=1e-6).to(scores)

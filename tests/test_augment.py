@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
+from PIL import Image
 from torchvision.transforms import v2
 
 from d2lstyle import augment
@@ -178,6 +179,15 @@ def test_the_input_stays_and_its_memory_format_does_not_matter(transform):
     assert not transform(images.requires_grad_(), seeded()).requires_grad
 
 
+@pytest.mark.parametrize("dtype, atol", [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_half_precision_is_near(transform, dtype, atol):
+    images = edge_cases(19).to(dtype)
+    result = transform(images, seeded(3))
+    assert result.dtype == dtype
+    close(result.float(), transform(images.float(), seeded(3)), atol=atol)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
 def test_images_of_a_batch_are_drawn_apart(transform):
     """Of one image, repeated, come many."""
@@ -293,6 +303,9 @@ ONE = torch.zeros(2, 3, 8, 8)
         (ONE[:, :1], ValueError, r"\(B, 3, H, W\), got \(2, 1, 8, 8\)"),
         (ONE[:0], ValueError, r"\(B, 3, H, W\), got \(0, 3, 8, 8\)"),
         ([[0.5]], TypeError, "tensor .*got list"),
+        (Image.new("RGB", (8, 8)), TypeError, r"images as a tensor \(B, 3, H, W\), got Image: see read_image"),
+        (ONE + 255, ValueError, "got values from 255 to 255: divide by 255, and leave a normalisation to the network"),
+        (2 * noise(2, 3, 40, 40) - 1, ValueError, r"images in \[0, 1\], got values from -0.99"),
     ],
 )
 def test_bad_images_are_refused(images, error, words):

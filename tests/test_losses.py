@@ -280,6 +280,7 @@ ONES = torch.ones(1, 2, 3, 3)
         (lambda: gram(ONES, -torch.ones(1, 1, 3, 3)), "non-negative"),
         (lambda: gram(ONES, torch.zeros(1, 1, 3, 3)), "positive sum"),
         (lambda: gram(ONES, torch.full((1, 1, 3, 3), torch.nan)), "non-negative"),
+        (lambda: gram(ONES, ONES[:, :1].masked_fill(torch.eye(3) > 0, torch.inf)), "finite, non-negative"),
         (lambda: gram(ONES.expand(2, -1, -1, -1), torch.stack([ONES[0, :1], 0 * ONES[0, :1]])), "positive sum"),
         (lambda: top_channels(G2[0]), r"Grams \(B, C, C\), got \(2, 2\)"),
         (lambda: top_channels(torch.ones(1, 2, 3)), r"Grams \(B, C, C\), got \(1, 2, 3\)"),
@@ -296,6 +297,8 @@ ONES = torch.ones(1, 2, 3, 3)
         (lambda: style_loss({"a": G2}, {"b": A2}, {"a": 3}), r"targets for the layers \['a'\], got \['b'\]"),
         (lambda: style_loss({"a": G2}, {"a": A2}, {}), r"n_positions for the layers \['a'\], got \[\]"),
         (lambda: style_loss({"a": G2}, {"a": A2}, {"a": 3}, layer_weights={"b": 1}), r"layer_weights .* got \['b'\]"),
+        (lambda: style_loss({"a": G2}, {"a": A2}, {"a": 3}, {"a": -1}), "layer weight of a as a number .*, got -1"),
+        (lambda: style_loss({"a": G2}, {"a": A2}, {"a": 3}, {"a": torch.nan}), "layer weight of a as .*, got nan"),
     ],
 )
 def test_bad_input_is_refused(call, text):

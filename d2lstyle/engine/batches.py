@@ -13,7 +13,8 @@ def dataset_of(data, purpose):
     data = data.tensors if isinstance(data, TensorDataset) else data
     if isinstance(data, DataLoader):
         raise ValueError("expected a data set, got a DataLoader: give its .dataset, for batches are made here")
-    if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+    has_items = hasattr(data, "__len__") and (hasattr(data, "batch") or hasattr(data, "__getitem__"))
+    if not has_items or isinstance(data, (str, dict)):
         got = type(data).__name__
         raise ValueError(f"expected a pair of images and labels, or a data set with a length, got {got}")
     if len(data) == 0:

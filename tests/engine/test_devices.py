@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from d2lstyle.engine.devices import best_device, is_out_of_memory, one_thread, runs_in_bf16, seeded, trains_in_bf16
@@ -44,15 +45,68 @@ def test_auto_is_the_first_device_that_is_there(monkeypatch, cuda, mps, expected
     assert best_device() == torch.device(expected)
 
 
-def test_seeds_and_threads_end_with_their_blocks():
-    torch.manual_seed(3)
-    expected, threads = torch.rand(2), torch.get_num_threads()
-    torch.manual_seed(3)
-    with pytest.raises(ZeroDivisionError), seeded(0, CPU), one_thread(CPU):
-        assert torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(0)))
+def draws():
+    """Of each kind of random operation some numbers."""
+    ones = torch.ones(4, 6)
+    layers = (
+        nn.Linear(6, 4),
+        nn.Conv2d(3, 2, 3),
+        nn.MultiheadAttention(6, 2, dropout=0.5),
+        nn.LSTM(6, 3, 2, dropout=0.5),
+    )
+    return [
+        torch.rand(3),
+        torch.randn(3),
+        torch.randint(9, (3,)),
+        torch.randperm(9),
+        torch.rand_like(ones),
+        torch.randint_like(ones, 9),
+        torch.normal(0.0, 1.0, (3,)),
+        torch.bernoulli(ones / 2),
+        torch.multinomial(ones, 3),
+        torch.empty(3).exponential_(),
+        nn.init.trunc_normal_(torch.empty(3)),
+        F.dropout(ones),
+        F.alpha_dropout(ones, 0.5, True),
+        F.dropout2d(torch.ones(2, 3, 4, 4)),
+        F.rrelu(-ones, training=True),
+        F.gumbel_softmax(ones),
+        layers[2](ones, ones, ones)[0],
+        layers[3](ones)[0],
+        *(value for layer in layers for value in layer.parameters()),
+    ]
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_seeded_numbers_are_those_of_torchs_seed_and_leave_its_own_alone(monkeypatch, mode):
+    with torch.random.fork_rng(devices=[]), mode():
+        torch.default_generator.manual_seed(3)
+        expected = draws()
+        after = draws()
+    state, source = torch.get_rng_state(), seeded(3)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("a GPU's numbers were touched"))
+    with mode():
+        with source:
+            first = draws()
+        with source, seeded(8):  # one in another
+            torch.rand(3)
+        with source:
+            second = draws()
+    assert all(map(torch.equal, first, expected)) and all(map(torch.equal, second, after))
+    assert torch.equal(torch.get_rng_state(), state)
+    with seeded(3):
+        assert torch.equal(
+            torch.rand(2, generator=torch.Generator().manual_seed(8)),
+            torch.rand(2, generator=torch.Generator().manual_seed(8)),
+        )
+
+
+def test_threads_end_with_their_block():
+    threads = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), one_thread(CPU):
         assert torch.get_num_threads() == 1
         raise ZeroDivisionError
-    assert torch.equal(torch.rand(2), expected) and torch.get_num_threads() == threads
+    assert torch.get_num_threads() == threads
 
 
 def test_errors_of_memory_are_told_from_others():

@@ -256,6 +256,12 @@ def test_insertion_by_hand():
 # curves of the real network
 
 
+@pytest.mark.parametrize("blur", [0, -0.1, float("nan"), None])
+def test_a_blur_that_is_none_is_refused(blur):
+    with pytest.raises(ValueError, match="blur as a number of at least 0.001 and finite, got"):
+        insertion_curve(three_layers(), IMAGES, 0, torch.rand(2, 1, 8, 8), blur=blur)
+
+
 def test_curves_begin_and_end_with_the_image_and_with_nothing_of_it(net, photo):
     maps, white = saliency(net, photo), torch.ones(3, 1, 1)
     image, grey, whitened = (
