@@ -165,7 +165,7 @@ def heads(model):
     named = {name: layer for name, layer in model.named_modules() if name and layer in layers}
     expected = f"expected a classifier that ends in a linear layer or a 1 x 1 convolution, got {type(model).__name__}"
     if not named:
-        raise ValueError(f"{expected}, which has no such head")
+        raise ValueError(f"{expected}, where no such head is found")
     if any(map(is_lazy, (parameter for layer in layers for parameter in layer.parameters()))):
         raise ValueError(f"{expected}, whose head has no shape yet: call it with a batch of images first")
     return named
@@ -177,28 +177,38 @@ def _scorers(module, inside=False):
         return [module]
     if hasattr(module, "get_classifier"):  # timm's
         heads = module.get_classifier()
-        layers = [
-            layer for head in (heads if isinstance(heads, (tuple, list)) else [heads]) for layer in head.modules()
-        ]
+        layers = nn.ModuleList(heads if isinstance(heads, (tuple, list)) else [heads]).modules()
         return [layer for layer in layers if _can_score(layer) and _outputs(layer) == module.num_classes]
     children = {name: child for name, child in module.named_children() if any(True for _ in child.parameters())}
+    last, is_chain = next(reversed(children), None), isinstance(module, CHAINS)
     if not children or any(isinstance(getattr(module, name, None), nn.Identity) for name in HEADS):
         return []
-    last, end = list(children.items())[-1]
-    if inside and not isinstance(module, CHAINS) and last not in HEADS and not _can_score(end):
+    if inside and not is_chain and last not in HEADS:
         return []
-    found = {name: _scorers(child, name not in HEADS) for name, child in children.items() if name in {last, *HEADS}}
-    if _can_score(end):  # a layer beside it, that reads the same
-        found |= {
-            name: [child] for name, child in children.items() if _can_score(child) and _inputs(child) == _inputs(end)
-        }
-    read = [_inputs(layer) for layer in end.modules() if _can_score(layer)]
+    inner = {name: child for name, child in children.items() if name in {last, *HEADS}}
+    found = {name: _scorers(child, len(children) > 1 and name not in HEADS) for name, child in inner.items()}
+    return _only(found | _beside(children, last), children[last], module)
+
+
+def _beside(children, last):
+    """{name: [layer]} of the layers that read the same as the last one, if that is one that scores."""
+    scoring = {name: child for name, child in children.items() if _can_score(child)}
+    return {
+        name: [layer] for name, layer in scoring.items() if last in scoring and _inputs(layer) == _inputs(scoring[last])
+    }
+
+
+def _only(found, end, module):
+    """The one head of those found, {name: layers}, hidden layers whose outputs the last child reads being left out."""
+    read = {_inputs(layer) for layer in end.modules() if _can_score(layer)}
     found = {
-        name: layers for name, layers in found.items() if layers and (name == last or _outputs(layers[-1]) not in read)
+        name: layers
+        for name, layers in found.items()
+        if layers and (layers[-1] in end.modules() or _outputs(layers[-1]) not in read)
     }
     if len(found) > 1:
-        name = type(module).__name__
-        raise ValueError(f"expected a classifier with one head, got {name} with {' and '.join(found)}")
+        got = f"{type(module).__name__} with {' and '.join(found)}"
+        raise ValueError(f"expected a classifier with one head, got {got}: train all alike with head_multiplier=1")
     return next(iter(found.values()), [])
 
 

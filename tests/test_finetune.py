@@ -92,6 +92,7 @@ LENET = dict(conv=nn.Conv2d(3, 6, 5), fc1=nn.Linear(400, 120), fc2=nn.Linear(120
         (lambda: nn.Sequential(nn.Identity(), models.vgg11()), "1.classifier.6"),
         (lambda: nn.DataParallel(models.resnet18()), "module.fc"),
         (lambda: Net(body=timm.create_model("resnet18")), "body.fc"),
+        (lambda: nn.Sequential(nn.Identity(), Net(**LENET)), "1.fc3"),
         (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "1"),
     ],
 )
@@ -112,9 +113,9 @@ def bare(model, name):
 @pytest.mark.parametrize(
     "make, words",
     [
-        (nn.ReLU, "ends in a linear layer or a 1 x 1 convolution, got ReLU, which has no such head"),
+        (nn.ReLU, "ends in a linear layer or a 1 x 1 convolution, got ReLU, where no such head is found"),
         *(
-            (lambda make=make, name=name: bare(make(), name), "no such head")
+            (lambda make=make, name=name: bare(make(), name), "no such head is found")
             for make, name in [
                 (models.resnet18, "fc"),
                 (models.vgg11, "classifier"),
@@ -125,7 +126,7 @@ def bare(model, name):
             ]
         ),
         *(
-            (lambda make=make: make().features, "no such head")
+            (lambda make=make: make().features, "no such head is found")
             for make in (
                 models.vgg11,
                 models.convnext_tiny,
@@ -134,13 +135,14 @@ def bare(model, name):
                 models.densenet121,
             )
         ),
-        (lambda: nn.Sequential(*list(models.resnet18().children())[:-1]), "no such head"),
-        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 2), "no such head"),
+        (lambda: nn.Sequential(*list(models.resnet18().children())[:-1]), "no such head is found"),
+        (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 2), "no such head is found"),
         *(
-            (lambda name=name: timm.create_model(name, num_classes=0), "no such head")
+            (lambda name=name: timm.create_model(name, num_classes=0), "no such head is found")
             for name in ("resnet18", "convnext_atto", "vit_tiny_patch16_224")
         ),
-        (lambda: timm.create_model("convnext_atto", features_only=True), "no such head"),
+        (lambda: timm.create_model("convnext_atto", features_only=True), "no such head is found"),
+        (lambda: Net(body=nn.Conv2d(3, 8, 3), aligner=Net(fc1=nn.Linear(8, 4), fc2=nn.Linear(4, 8))), "no such head"),
         (
             lambda: Net(body=nn.Conv2d(3, 8, 3), coarse=nn.Linear(8, 2), fine=nn.Linear(8, 9)),
             "one head, got Net with fine and coarse",
