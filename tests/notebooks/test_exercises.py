@@ -1,10 +1,11 @@
 """Exercise sheets: the blank ones come from the solved ones, and their checks tell right from not yet written."""
 
+import contextlib
 import re
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from tools.site import exercises
 
@@ -56,11 +57,12 @@ def test_each_exercise_has_a_text_hints_a_stub_and_a_check(path):
 
 
 @pytest.mark.parametrize("path", SOLVED, ids=lambda path: path.stem)
-def test_a_blank_sheet_fails_every_check_with_a_sentence(path):
-    sheet = sheet_of(exercises.BLANKS / path.name)
-    place = {"metadata": {"path": str(exercises.BLANKS)}}
-    NotebookClient(sheet, timeout=300, kernel_name="python3", allow_errors=True, resources=place).execute()
-    for cell in checks(sheet):
-        (error,) = [output for output in cell.outputs if output.output_type == "error"]
-        assert error.ename == "NotImplementedError" and "write this" in error.evalue
-        assert not any("correct" in output.get("text", "") for output in cell.outputs)
+def test_a_blank_sheet_fails_every_check_with_a_sentence(path, monkeypatch, capsys):
+    monkeypatch.chdir(exercises.BLANKS)
+    names = {"display": print}
+    for cell in (cell for cell in sheet_of(exercises.BLANKS / path.name).cells if cell.cell_type == "code"):
+        is_check = "check" in cell.metadata.get("tags", [])
+        with pytest.raises(NotImplementedError, match="write this") if is_check else contextlib.nullcontext():
+            exec(re.sub(r"^%.*$", "", cell.source, flags=re.MULTILINE), names)  # in a kernel it takes ten times as long
+    assert "correct" not in capsys.readouterr().out
+    plt.close("all")
