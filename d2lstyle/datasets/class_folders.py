@@ -63,13 +63,11 @@ def split_folders(folder, passed=None):
             raise ValueError(f"{folder} has two folders for {side}, {places[side].name} and {place.name}: keep one")
         if side:
             places[side] = place
-    likely = {
-        place: _split_meant(place.name) for place in folders if _split_meant(place.name) and not split_of(place.name)
-    }
-    rename = {place: f"no split: if it is one, rename it to {side}" for place, side in likely.items()}
+    meant = {place: _split_meant(place.name) for place in folders}
     others = [place for place in folders if place not in places.values()]
+    rename = {place: f"no split: if it is one, rename it to {meant[place]}" for place in others if meant[place]}
     if others and len(places) < 2 and not any(_entries(place)[0] for place in places.values()):
-        if len({*places, *likely.values()}) > 1 or any(_entries(place)[0] for place in likely):
+        if len({*meant.values()} - {None}) > 1 or any(_entries(place)[0] for place in rename):
             raise ValueError(f"{folder} has no folder 'train' with class folders, but {_in_words(rename, folder)}")
         return {}
     passed.update({place: rename.get(place, "neither train, validation nor test") for place in others})
@@ -92,7 +90,7 @@ def _listings(folder, places, split, passed):
         strays = f"; {not_read(passed, folder)}" if passed else ""
         raise ValueError(f"{folder} has no folder {missing[0]!r} beside {others}: {advice}{strays}")
     asked = ("train", split)
-    listings = {s: class_listing(place, passed) for s, place in places.items() if s in asked or _entries(place)[0]}
+    listings = {s: class_listing(place, passed) for s, place in places.items() if s in asked or _has_classes(place)}
     for side, listing in [*listings.items()]:
         if side not in asked and listing.keys().isdisjoint(listings["train"]):
             del listings[side]  # such as test/unknown/1.jpg
@@ -108,23 +106,26 @@ def class_listing(folder, passed=None):
     """
     passed = {} if passed is None else passed
     folders, files = _entries(folder, passed)
-    photos = {file: "outside the class folders" for file in files if is_photo(file)}
-    if not folders:
-        unlabelled = f"; the {len(photos)} photos in it have no labels" if photos else ""
-        raise ValueError(f"{folder} has no class folders: expected one folder with images for each class{unlabelled}")
     _refuse_splits(folder, folders)
-    passed.update(photos)
-    listing = {}
+    listing, photos = {}, {file: "outside the class folders" for file in files if is_photo(file)}
     for place in folders:
         above = {os.path.realpath(parent) for parent in (folder, *folder.resolve().parents)}
         files = _files_below(place, passed, above)
         if place not in passed:
             listing.setdefault(_composed(place.name), []).extend(files)
+    if not listing:
+        unlabelled = f"; the {len(photos)} photos in it have no labels" if photos else ""
+        raise ValueError(f"{folder} has no class folders: expected one folder with images for each class{unlabelled}")
+    passed.update(photos)
     for name, files in listing.items():
         if not files:
             raise ValueError(f"class {name!r} has no images in {folder}: add some, or remove the folder")
         files.sort(key=lambda file: (*map(_composed, (str(file.parent), file.name)), str(file)))
     return listing
+
+
+def _has_classes(folder):
+    return any(names for place in _entries(folder)[0] for _, _, names in os.walk(place))
 
 
 def _files_below(place, passed, seen):

@@ -463,14 +463,16 @@ def test_what_else_is_not_read_is_named_in_one_warning(tmp_path):
         "testing (no split: if it is one, rename it to test)",
         "Train/.hid, Train/cat/.hidden.png (hidden)",
         "Train/mouse, Train/cat/gone.png, Train/cat/ring (a link that leads nowhere)",
-        "Train/loose.png (outside the class folders)",
         "Train/all, Train/cat/nested/up, Train/cat/again, Train/cat/loop (a link to a folder that holds it, or is read "
         "already)",
         "Train/cat/device.png, Train/cat/pipe.png, Train/cat/socket.jpg (a pipe, a socket or a device)",
+        "Train/loose.png (outside the class folders)",
     ]
 
 
-@pytest.mark.parametrize("places", ["test/1.jpg", "test/", "test/unknown/1.jpg", "validation/1.jpg"])
+@pytest.mark.parametrize(
+    "places", ["test/1.jpg", "test/", "test/cat/ test/dog/", "test/unknown/1.jpg", "validation/1.jpg"]
+)
 def test_photos_without_labels_block_their_own_split_alone(tmp_path, places):
     data, texts = warned(lay_out(fill_splits(tmp_path / "pets", sides=["train"]), places))
     assert data.labels.bincount().min() >= 1 and texts == []  # the refusals are among FOLDERS
