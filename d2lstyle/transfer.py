@@ -332,7 +332,7 @@ def _start(init, content, seed, size):
         return checks.image(init, "init").expand(len(content), -1, -1, -1)
     if checks.choice("init", init, ["content", "noise"]) == "content":
         return content
-    generator = torch.Generator().manual_seed(checks.whole("seed", seed, -(2**63), 2**63 - 1))
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     return torch.rand(1, 3, *size, generator=generator).expand(len(content), -1, -1, -1)
 
 
