@@ -443,6 +443,13 @@ def test_a_huge_jpeg_is_decoded_small(tmp_path, monkeypatch, orientation):
     assert decoded == [(219, 152)] and (small - expected).abs().max() <= 3 / 255
 
 
+def test_a_picture_may_be_a_thread(tmp_path):
+    for size, expected in (((6_000_000, 1), (1, 50)), ((3, 1_500_000), (50, 1))):
+        Image.new("L", size, 77).save(tmp_path / "a.png")
+        uniform = torch.full((1, 3, *expected), 77 / 255)
+        torch.testing.assert_close(read_image(tmp_path / "a.png", 50), uniform, rtol=0, atol=1 / 255 / 2)
+
+
 def test_what_takes_too_much_memory_is_refused_by_its_numbers(tmp_path, recwarn):
     Image.new("1", (9460, 9460)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a.png is too large .*: 9460 x 9460 pixels take 1.3 GiB, .* 1: give size="):

@@ -22,6 +22,7 @@ TRANSPARENT = ("PNG", "WEBP", "TIFF")  # the formats that keep every shade of tr
 MOST_BYTES = 1 << 30  # that reading one picture may take
 LARGE = 1 << 22  # pixels from which on a picture is scaled down while it is read
 HUGE = 1 << 26  # pixels from which on not even all bytes of a JPEG file are decoded: colours come out a little smoother
+TALLEST = 1 << 15  # rows; the matrix that scales more of them down would take longer than the picture
 STRIP = 1 << 18  # pixels that are turned into numbers at once
 BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE = 258, 262, 281  # tags of TIFF files
 DARK = 1 << 12
@@ -94,6 +95,7 @@ def _planes(image, reader, size):
     """`decoded` of an opened image, strip by strip: as numbers, all of a large picture takes too much memory."""
     large = size is not None and image.width * image.height > LARGE
     sides = _draft(image, size) if large else None
+    large = large and image.height <= TALLEST
     _check_memory(image, size if large else None)
     deep = re.search("16[BLN]|65535", str([tile[3] for tile in image.tile]))
     image.load()
@@ -139,7 +141,7 @@ def _check_memory(image, size):
 
 def _strips(image):
     """(number of the first row, some rows of the image as an image), from top to bottom."""
-    rows = max(1, STRIP // image.width)
+    rows = max(1, min(STRIP // image.width, max(4 * STRIP // image.height, 512)))
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
