@@ -35,7 +35,8 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
         sanity: whether to add the runs that must be at chance or must equal another arm.
         callback: called with (what is being done, done, total).
     Returns:
-        dict: "rows", a dict a run; "strengths", "chosen", "seconds" as of `Pool`; "classes"; "tests" {name: images}.
+        dict: "rows", a dict a run; "strengths", "chosen", "seconds" as of `Pool`; "classes"; "content", a
+            digest of photos, styles, weights and recipe; "tests" {name: images}.
     Raises:
         ValueError: the pool cannot be built, such as for a photo that lies on two sides of the split.
         ChildProcessError: a worker was killed; the same call goes on.
@@ -52,6 +53,7 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
         if callback:
             callback("training", done, len(wanted))
     record = {"strengths": pool.strengths, "chosen": pool.chosen, "seconds": pool.seconds, "classes": pool.classes}
+    record["content"] = log.stem.rpartition("-")[2]
     return record | {"tests": pool.test_counts(), "rows": [rows[key] for key in wanted]}
 
 

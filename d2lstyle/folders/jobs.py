@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -111,14 +112,16 @@ def listings(source, out, force, passed):
 def check_place(source, out):
     """Raise ValueError unless pictures in `out` can be taken for nobody's photos, whatever links lead there."""
     full, target = source.resolve(), out.resolve()
-    existing = [place for place in (target, *target.parents) if place.exists()]
-    if not existing[0].is_dir():
-        raise ValueError(f"expected a folder to write, got {out}: {existing[0]} is a file")
+    nearest = next(place for place in (target, *target.parents) if place.exists())
+    if not nearest.is_dir():
+        raise ValueError(f"expected a folder to write, got {out}: {nearest} is a file")
     own = split_folders(full.parent) if split_of(full.name) else split_folders(full)
     classes = [file for split in (full, *own.values()) for file in split.iterdir() if file.is_dir()]
-    for place in (full, *own.values(), *classes, *_other_splits(target)):
-        inside = any(place.samefile(above) for above in existing)
-        if inside or target.exists() and any(target.samefile(above) for above in place.resolve().parents):
+    places = (full, *own.values(), *classes, *_other_splits(target))
+    links = [link.resolve() for link in out.rglob("*") if link.is_symlink() and link.is_dir()]
+    for place, written in product(places, (target, *links)):
+        inside = any(place.samefile(above) for above in (written, *written.parents) if above.exists())
+        if inside or written.exists() and any(written.samefile(above) for above in place.resolve().parents):
             where = f"{'outside' if inside else 'that does not hold'} {source if place == full else place}"
             raise ValueError(f"expected a folder {where} to write, got {out}: its pictures would be taken for photos")
 

@@ -696,13 +696,16 @@ def test_train_alone_is_painted_unless_forced(paint, splits, tmp_path):
         ("photos", "splits/train/new", "outside .*/train"),
         ("photos", "splits", "that does not hold .*/train"),
         ("linked", "elsewhere/cats/new", "outside .*linked/cat"),
+        ("photos", "holds a link", "outside photos"),
     ],
 )
 def test_no_place_where_pictures_would_be_taken_for_photos(
     paint, photos, splits, tmp_path, monkeypatch, source, place, where
 ):
     monkeypatch.chdir(tmp_path)
-    for link, target in (("link", "splits/test"), ("link to train", "splits/train"), ("linked/cat", "elsewhere/cats")):
+    links = [("link", "splits/test"), ("link to train", "splits/train"), ("linked/cat", "elsewhere/cats")]
+    links.append(("holds a link/cat", "photos/cat"))  # where a class of photos goes
+    for link, target in links:
         Path(link).parent.mkdir(exist_ok=True)
         Path(target).mkdir(parents=True, exist_ok=True)
         Path(link).symlink_to(Path(target).resolve())
