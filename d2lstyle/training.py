@@ -322,8 +322,6 @@ def _class_weights(class_weights, data):
     if isinstance(class_weights, str):
         checks.choice("class_weights", class_weights, ["balanced"])
         counts = all_labels(data).bincount().double()
-        balanced = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))
-        return lambda scores: F.pad(balanced, (0, scores.shape[1] - len(counts))).to(
-            scores
-        )  # no image, nothing to weigh
+        balanced = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))  # a class without images weighs nothing
+        return lambda scores: F.pad(balanced, (0, scores.shape[1] - len(counts))).to(scores)
     return lambda scores: checks.per_image("class_weights", class_weights, scores.shape[1], low=1e-6).to(scores)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+import d2lstyle as ds
 from d2lstyle import backbone, cli, painting, read_image, sample, stylize, write_image
 
 # files
@@ -162,11 +163,34 @@ UNREADABLE = {
     "12 of 16 bits, TIFF": (picture("I;16B", [0, 4095], "TIFF"), "holds 16-bit values of at most 4095, "),
     "12 of 16 bits, integers": (picture("I", [0, 4095], "TIFF"), "holds 16-bit values of at most 4095, "),
     "12 of 16 bits, colours": (rgb48([(0, 4095, 77)]), "holds 16-bit values below 4096, .* scale them to 0 to 65535"),
+    "signed numbers of 8 bits": (picture("L", [251, 5], "TIFF", tiffinfo={339: 2}), "holds signed numbers of 8 bits, "),
     "13 bits that say 12": (
         picture("I;16", [8191], "TIFF", tiffinfo={281: 4095}),
         "holds integers .* 0 to 4095: scale",
     ),
 }
+
+
+ENTRANCES = {
+    "a backbone": lambda net, images: net(images, ["relu1_1"]),
+    "its scores": lambda net, images: net.logits(images),
+    "a classifier": lambda net, images: ds.replace_head(net, 2)(images),
+    "RandomStyle": lambda net, images: ds.RandomStyle(1.0, styles=["starry"], device="cpu")(images),
+    "stylize": lambda net, images: stylize(images, IMAGE, net=net, steps=1),
+    "fast_stylize": lambda net, images: ds.fast_stylize(images, IMAGE, device="cpu"),
+    "a map": lambda net, images: ds.saliency(net, images, 3),
+    "ColorJitter": lambda net, images: ds.ColorJitter(0.5)(images),
+    "evaluate": lambda net, images: ds.evaluate(ds.replace_head(net, 2), (images, [0])),
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize(
+    "scaled", [lambda image: 255 * image, lambda image: (255 * image).byte()], ids=["255", "uint8"]
+)
+def test_images_on_another_scale_are_refused_wherever_they_enter(net, entrance, scaled):
+    with pytest.raises(ValueError, match=r"\[0, 1\], got "):
+        ENTRANCES[entrance](net, scaled(IMAGE))
 
 
 @pytest.mark.parametrize("name", READABLE)

@@ -24,7 +24,7 @@ LARGE = 1 << 22  # pixels from which on a picture is scaled down while it is rea
 HUGE = 1 << 26  # pixels from which on not even all bytes of a JPEG file are decoded: colours come out a little smoother
 TALLEST = 1 << 15  # rows; the matrix that scales more of them down would take longer than the picture
 STRIP = 1 << 18  # pixels that are turned into numbers at once
-BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE = 258, 262, 281  # tags of TIFF files
+BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE, SAMPLE_FORMAT = 258, 262, 281, 339  # tags of TIFF files
 DARK = 1 << 12
 NEARLY_BLACK = (
     "all but black if white is 65535, and not if these are data of fewer bits: scale them to 0 to 65535, or let a TIFF "
@@ -97,6 +97,8 @@ def _planes(image, reader, size):
     sides = _draft(image, size) if large else None
     large = large and image.height <= TALLEST
     _check_memory(image, size if large else None)
+    if 2 in getattr(image, "tag_v2", {}).get(SAMPLE_FORMAT, ()) and not image.mode.startswith("I"):
+        raise Unfit("holds signed numbers of 8 bits, expected numbers from 0 to 255: scale them first")
     deep = re.search("16[BLN]|65535", str([tile[3] for tile in image.tile]))
     image.load()
     if deep and not image.mode.startswith("I"):

@@ -453,10 +453,9 @@ def test_files_that_a_killed_run_left_half_written_disturb_nothing(paint, origin
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles, workers):
+def test_kill_9_loses_nothing_and_redoes_nothing(paint, tmp_path, out, styles):
     photos, steps = fill(tmp_path / "photos", {"cat": 20, "cup": 20}), 30
-    killed = start_command(photos, out, styles, steps, workers)
+    killed = start_command(photos, out, styles, steps, workers=2)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 9, killed)
         workers = psutil.Process(killed.pid).children(recursive=True)
@@ -499,10 +498,9 @@ def test_a_killed_worker_is_called_that_and_the_same_call_goes_on(paint, many, o
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT as a terminal sends it")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint, tmp_path, out, styles, workers):
+def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint, tmp_path, out, styles):
     photos, steps = fill(tmp_path / "photos", {"cat": 40}), 30
-    stopped = start_command(photos, out, styles, steps, workers)
+    stopped = start_command(photos, out, styles, steps, workers=2)
     try:
         wait_until(lambda: len(list(out.rglob("*.png"))) >= 8, stopped)
         os.killpg(stopped.pid, signal.SIGINT)
