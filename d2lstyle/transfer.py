@@ -233,7 +233,8 @@ def stylize(
     """Paint the content in the style.
 
     Args:
-        content: (B, 3, H, W) in [0, 1]. A batch is B independent runs, equal to B calls.
+        content: (B, 3, H, W) in [0, 1]. A batch is B independent runs, equal to B calls but for rounding, which many
+            steps of L-BFGS enlarge: pictures of equal worth can then differ visibly.
         style: (1, 3, H, W), or (B, 3, H, W) for a style to each content, or a list of such, to be mixed.
         style_weights: proportions of a list's styles, any scale; None for equal parts. A row of them for each content,
             (B, styles), gives each its own mixture.

@@ -50,7 +50,9 @@ CALLS = {
     "guided_backprop": lambda net, folder: ds.guided_backprop(net, IMAGE, 3),
     "insertion_curve": lambda net, folder: ds.insertion_curve(net, IMAGE, 3, MAP, steps=2),
     "load_dataset": lambda net, folder: ds.load_dataset(photos(folder), "train", size=16).batch([0, 4]),
-    "ImageDataset": lambda net, folder: ds.load_dataset("vending", size=16, per_class=1).subset([1, 0]).batch([0]),
+    "ImageDataset": lambda net, folder: (
+        ds.load_dataset(photos(folder), "validation", size=16).subset([1, 0]).batch([0])
+    ),
     "occlusion": lambda net, folder: ds.occlusion(net, IMAGE, 3, window=16, stride=16),
     "painting": lambda net, folder: ds.painting("mosaic", 40, seed=2),
     "painting_names": lambda net, folder: ds.painting_names(),
