@@ -230,7 +230,7 @@ def _note_equal_files(listings, notes):
                 f"{len(files)} files of {other} are in {one} too, such as {pair}: remove them from one of the two"
             )
     if twice:
-        notes.append(f"equal pictures under two labels: {len(twice)}, such as {twice[0]}; keep the right one of each")
+        notes.append(f"equal pictures under two labels, {len(twice)} in all, such as {twice[0]}: keep the right one")
 
 
 def _side_of(listing, sides, split, seed, folder, callback):

@@ -380,7 +380,7 @@ def test_near_duplicates_stay_on_one_side_whatever_the_seed(copies, tmp_path, gi
     assert len(arrangements) > 2
 
 
-@pytest.mark.filterwarnings("ignore:equal pictures under two labels: 2")
+@pytest.mark.filterwarnings("ignore:equal pictures under two labels, 2")
 def test_equal_files_on_two_given_sides_are_warned_of(tmp_path):
     folder = fill_splits(tmp_path / "pets", sides=["train", "test"])
     for i in range(2):
@@ -495,7 +495,7 @@ def test_one_picture_under_two_labels_and_strong_imbalance_are_a_warning_each(tm
         save(folder / "train" / name, noise(7))
     data, (twice, imbalance) = warned(folder)
     pair = f"{folder / 'train/dog/a.png'} and {folder / 'train/cat/b.png'}"
-    assert twice == f"equal pictures under two labels: 1, such as {pair}; keep the right one of each" and len(data) == 36
+    assert twice == f"equal pictures under two labels, 1 in all, such as {pair}: keep the right one" and len(data) == 36
     advice = 'fit(class_weights="balanced") gives each class the same weight'
     assert imbalance == f"'cat' has 33 images to train, 'dog' only 3: {advice}"
     assert warned(folder, per_class=2)[1] == warned(folder, "test")[1] == [twice]  # of other splits, it is no matter
