@@ -285,6 +285,7 @@ def test_a_cell_that_is_run_again_stops_its_old_lab(closing, monkeypatch):
         ("cut.png", png(torch.rand(1, 3, 40, 40))[:500], None, "cut.png is damaged or cut short"),
         ("big.png", b"abc", MOST_MIB * 2**20 + 1, "big.png has 8.0 MiB: expected a picture of at most 8 MiB"),
     ],
+    ids=["no picture", "cut short", "too large"],  # the same in every process of pytest-xdist
 )
 def test_a_bad_upload_gives_a_sentence(make_lab, name, content, size, sentence):
     shown = make_lab("augmentation")
