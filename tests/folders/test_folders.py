@@ -502,7 +502,7 @@ def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint
     photos, steps = fill(tmp_path / "photos", {"cat": 40}), 30
     stopped = start_command(photos, out, styles, steps, workers=2)
     try:
-        wait_until(lambda: len(list(out.rglob("*.png"))) >= 8, stopped)
+        wait_until(lambda: len(list(out.rglob("*.png"))) >= 17, stopped)  # the progress bar is there by then
         os.killpg(stopped.pid, signal.SIGINT)
         _, err = stopped.communicate(timeout=60)
     finally:
@@ -510,7 +510,7 @@ def test_a_real_ctrl_c_ends_the_command_and_leaves_no_half_painted_picture(paint
     goes_on = "d2lstyle: stopped: the pictures made so far are kept, the same command goes on"
     assert stopped.returncode == 130 and goes_on in err.splitlines() and "Traceback" not in err, err
     before = pictures(out)
-    assert 8 <= len(before) < 40
+    assert 17 <= len(before) < 40
     for file in (file for file in (photos / "cat").iterdir() if f"cat/{file.stem}_png_0.png" not in before):
         file.unlink()  # what was not reached need not be compared
     paint(photos, tmp_path / "whole", steps=steps)
