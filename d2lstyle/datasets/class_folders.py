@@ -8,8 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
+from ..engine.decoding import is_photo
 from ..engine.files import digests_of_alike
-from .reading import groups_of, is_photo
+from .reading import groups_of
 from .splits import split_sides
 
 SPLITS = ("train", "validation", "test")

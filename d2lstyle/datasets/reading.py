@@ -1,6 +1,5 @@
 """Pictures read in a few threads, one error for all that cannot be; and which of them are near-duplicates."""
 
-import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..engine.decoding import photo_endings
+from ..engine.decoding import is_photo, photo_endings
 from ..engine.files import remove_stale_parts, replacing
 from ..images import read_image
 from .splits import near_duplicate_groups
@@ -20,18 +19,11 @@ THUMBS = ".d2lstyle-thumbs.npz"  # beside the pictures, so that they are read an
 _RECIPE = 1  # to be raised when thumbnails or groups come out differently
 _SHAPE = (3, 16, 16)
 
-_endings = functools.cache(photo_endings)
-
-
-def is_photo(file):
-    """Whether the name ends as that of an image that can be read."""
-    return os.path.splitext(file)[1].lower() in _endings()
-
 
 def read_file(file):
     """`read_image` of a file that is called an image; a photo of a kind we cannot read is an error, not a gap."""
     if not is_photo(file):
-        raise ValueError(f"{file} has none of the endings {', '.join(sorted(_endings()))}")
+        raise ValueError(f"{file} has none of the endings {', '.join(sorted(photo_endings()))}")
     return read_image(file)
 
 

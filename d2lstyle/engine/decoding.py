@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,17 @@ class Unfit(ValueError):
     """A sentence on what a file holds, whose first word, the file's name, is yet missing."""
 
 
+@cache
 def photo_endings():
     """The endings, in lower case, of the files that can be read, such as ".jpg"."""
     endings = Image.registered_extensions()  # which makes Image.OPEN complete
     readable = {name for name in FORMATS if name in Image.OPEN} | {"MPO"}  # a JPEG file with more than one picture
-    return {ending for ending, name in endings.items() if name in readable}
+    return frozenset(ending for ending, name in endings.items() if name in readable)
+
+
+def is_photo(file):
+    """Whether the name ends as that of an image that can be read."""
+    return os.path.splitext(file)[1].lower() in photo_endings()
 
 
 def decoded(path_or_file, reader, size=None):

@@ -36,9 +36,7 @@ LEVELS = {  # of what the `Level` is made, from coarse to fine; the linear conv1
 }
 WIDTHS = (128, 112, 80, 48)  # of the decoder at its four resolutions, from coarse to fine
 DETAIL = 0.1  # scale of what the decoder adds to the content in the style's colours: its steps are not too large
-WHOLE_DETAIL = (
-    0.1  # the strength from which on all of that is added; below, it fades, so that strength 0 is the content
-)
+WHOLE_DETAIL = 0.1  # the strength from which on all of that is added; below, it fades to none at 0
 
 
 class Statistics(NamedTuple):

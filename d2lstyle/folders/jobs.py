@@ -20,7 +20,7 @@ from ..backbones import MIN_SIDE, Backbone, backbone
 from ..datasets.class_folders import class_listing, split_folders, split_of
 from ..engine import checks
 from ..engine.checks import scaled_size
-from ..engine.decoding import photo_endings, upright_shape
+from ..engine.decoding import is_photo, upright_shape
 from ..engine.files import file_digest, read_json_lines
 from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
@@ -55,7 +55,7 @@ class Settings:
     def __post_init__(self):
         fast = checks.choice("method", self.method, METHODS) == "fast"
         self.per_image, self.steps = (checks.whole(name, getattr(self, name), 1) for name in ("per_image", "steps"))
-        self.seed = checks.whole("seed", self.seed, -(2**63), 2**63 - 1)
+        self.seed = checks.seed(self.seed)
         checks.number("mixture", self.mixture, 0)
         if self.size is not None:
             checks.pixels("size", self.size)
@@ -136,9 +136,8 @@ def _other_splits(out):
 
 def others(folder, expected=()):
     """(photo, whether it is painted by us) of all below a folder besides those expected."""
-    endings = photo_endings()
     for file in folder.rglob("*"):
-        if file.suffix.lower() in endings and file not in expected and file.is_file() and file.name[0] != ".":
+        if is_photo(file) and file not in expected and file.is_file() and file.name[0] != ".":
             yield file, _note(file)[0] is not None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..engine import checks
-from ..engine.decoding import photo_endings
+from ..engine.decoding import is_photo
 from ..images import read_image, resize
 from .paintings import painting, painting_names
 from .photos import sample, sample_names
@@ -48,8 +48,7 @@ def style_list(styles):
 
 
 def _photos_in(folder):
-    endings = photo_endings()
-    photos = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in endings and file.name[0] != "."]
+    photos = [file for file in sorted(folder.iterdir()) if is_photo(file) and file.name[0] != "."]
     if not photos:
         raise ValueError(f"the folder of styles {folder} has no pictures in it: add some, or give another")
     return photos
