@@ -1,4 +1,11 @@
-"""Which device computes, in which precision, and with which random numbers."""
+"""Which device computes, in which precision, and with which random numbers.
+
+One rule for devices: networks, classifiers and maps take images from any device and compute on their own. Features and
+scores stay there; maps and augmented images come back to where the images are; finished pictures (`stylize`,
+`fast_stylize`) and evaluations are on the CPU. What a user has set with torch.set_default_device or
+torch.set_default_dtype changes nothing: tensors are made with a device and a type that are stated. Values on a GPU are
+not looked at in order to check them, as the program would have to wait until they are known.
+"""
 
 from contextlib import contextmanager
 from functools import cache
@@ -19,9 +26,20 @@ def best_device(device="auto"):
         except (RuntimeError, AssertionError):  # each kind of device has its own way to say no
             expected = "expected a device that this computer has (auto, cpu, ...)"
             raise ValueError(f"{expected}, got {str(device)!r}") from None
+    return accelerator() or torch.device("cpu")
+
+
+def accelerator():
+    """The torch.device of this computer's GPU, cuda before mps; None where there is none."""
     if torch.cuda.is_available():
         return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    return torch.device("mps") if torch.backends.mps.is_available() else None
+
+
+def sent(tensor, place):
+    """A tensor on the device of the tensor `place`, and in its type; the program does not wait until it is there."""
+    # Pageable memory is staged before the call returns, so it may be freed; an Apple GPU would read it later.
+    return tensor.to(place.device, place.dtype, non_blocking=tensor.is_cpu and place.device.type != "mps")
 
 
 def runs_in_bf16(precision, net, device):
