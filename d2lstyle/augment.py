@@ -38,7 +38,7 @@ def vertical_flip(images, flipped):
 @torch.no_grad()
 def _flip(images, flipped, dim):
     checks.batch(images)
-    flipped = torch.as_tensor(flipped)
+    flipped = checks.tensor(flipped)
     if flipped.dtype != torch.bool or flipped.shape not in ((), images.shape[:1]):
         raise ValueError(f"expected flipped as ({len(images)},) bool, got {tuple(flipped.shape)} {flipped.dtype}")
     flipped = flipped.expand(len(images)).tolist()
@@ -183,7 +183,7 @@ def _orders(order, images):
     """[(first, second, third, fourth)] for each image."""
     if order is None:
         return [(0, 1, 2, 3)] * len(images)
-    if order.shape != (len(images), 4) or (order.sort(dim=1).values.cpu() != torch.arange(4)).any():
+    if order.shape != (len(images), 4) or (order.sort(dim=1).values.cpu() != torch.arange(4, device="cpu")).any():
         got = f"{tuple(order.shape)}, {order.tolist()[:2]}"
         raise ValueError(f"expected order ({len(images)}, 4) of permutations of 0, 1, 2, 3, got {got}")
     return list(map(tuple, order.tolist()))

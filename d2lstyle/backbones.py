@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from .engine import checks
-from .engine.devices import best_device
+from .engine.devices import best_device, sent
 from .engine.networks import MIN_SIDE, RECIPES, built, recipe_of
 from .images import resize
 
 TRAINING_SIDE = 224
+FLOATS = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are that a user has set
 
 
 class Backbone(nn.Module):
@@ -33,9 +34,9 @@ class Backbone(nn.Module):
         self.model = model.eval().requires_grad_(False)
         self.content_layers, self.style_layers = list(recipe.content_layers), list(recipe.style_layers)
         self.style_weight, self.classes = recipe.style_weight, list(recipe.classes())
-        self.register_buffer("mean", torch.tensor(recipe.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(recipe.std).view(3, 1, 1))
-        self.layers = [layer for layer, _ in self._walk(self.model, torch.zeros(1, 3, MIN_SIDE, MIN_SIDE))]
+        self.register_buffer("mean", torch.tensor(recipe.mean, **FLOATS).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(recipe.std, **FLOATS).view(3, 1, 1))
+        self.layers = [layer for layer, _ in self._walk(self.model, self.mean.expand(1, 3, MIN_SIDE, MIN_SIDE))]
         self.eval()
 
     def forward(self, images, layers):
@@ -84,7 +85,7 @@ class Backbone(nn.Module):
 
     def _normalized(self, images):
         dtype = next(self.model.parameters()).dtype  # of the first convolution, which reads them
-        return ((images.to(self.mean) - self.mean) / self.std).to(dtype)
+        return ((sent(images, self.mean) - self.mean) / self.std).to(dtype)
 
 
 def _check(images):

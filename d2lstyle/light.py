@@ -61,8 +61,9 @@ def _gaussian(glares, height, width):
     """(b, 6) parameters -> (b, 1, H, W): soft ellipses."""
     strength, x, y, radius, stretch, angle = (values.view(-1, 1, 1, 1) for values in glares.unbind(1))
     radius, angle = radius * min(height, width), angle.deg2rad()
-    right = torch.arange(width).to(glares).view(1, 1, 1, -1) + 0.5 - x * width
-    up = y * height - torch.arange(height).to(glares).view(1, 1, -1, 1) - 0.5
+    like = {"device": glares.device, "dtype": glares.dtype}
+    right = torch.arange(width, **like).view(1, 1, 1, -1) + 0.5 - x * width
+    up = y * height - torch.arange(height, **like).view(1, 1, -1, 1) - 0.5
     along = (right * angle.cos() + up * angle.sin()) / (radius * stretch)
     across = (up * angle.cos() - right * angle.sin()) / radius
     return along.square_().add_(across.square_()).mul_(-0.5).exp_().mul_(strength)

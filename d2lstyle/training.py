@@ -303,7 +303,7 @@ def _place_of(model):
     weights = [*model.parameters(), *model.buffers()]
     if any(map(is_lazy, weights)):
         raise ValueError("expected a model whose layers have their shapes: call it with a batch of images first")
-    return next(filter(torch.is_floating_point, weights), torch.empty(0))
+    return next(filter(torch.is_floating_point, weights), torch.empty(0, dtype=torch.float32, device="cpu"))
 
 
 def _trainable(model):

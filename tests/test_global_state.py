@@ -1,5 +1,6 @@
-"""Every public function: it changes nothing of the process around it, and chance elsewhere changes nothing of it."""
+"""Every public function: it changes nothing of the process around it, and nothing around it changes what it gives."""
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -7,20 +8,26 @@ import random
 import signal
 import threading
 import warnings
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from shared_helpers import fill
-from small_models import colours, tiny
+from small_models import colours
+from small_models import tiny as make_tiny
 
 import d2lstyle as ds
 from d2lstyle import plots, progress, results
+from d2lstyle.fast import network
 from d2lstyle.light import adjust_lighting
 
 IMAGE = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
 MAP = IMAGE[:, :1]
+COLOURS, TINY = colours(), make_tiny()
+tiny = partial(copy.deepcopy, TINY)  # has the type and the device that were the defaults at first
 TRANSFORMS = {
     "ColorJitter": lambda: ds.ColorJitter(0.5, 0.5, 0.5, 0.5),
     "Lighting": lambda: ds.Lighting(),
@@ -41,9 +48,9 @@ CALLS = {
     "cascading_randomization": lambda net, folder: ds.cascading_randomization(ds.saliency, net, IMAGE, 3, every=40),
     "content_loss": lambda net, folder: ds.content_loss(IMAGE, IMAGE.flip(0)),
     "deletion_curve": lambda net, folder: ds.deletion_curve(net, IMAGE, 3, MAP, steps=2),
-    "evaluate": lambda net, folder: ds.evaluate(tiny(), colours()),
+    "evaluate": lambda net, folder: ds.evaluate(tiny(), COLOURS),
     "fast_stylize": lambda net, folder: ds.fast_stylize(IMAGE, ds.painting("starry", 32), device="cpu"),
-    "fit": lambda net, folder: [fitted := tiny(), ds.fit(fitted, colours(), epochs=1, device="cpu")] and fitted,
+    "fit": lambda net, folder: [fitted := tiny(), ds.fit(fitted, COLOURS, epochs=1, device="cpu")] and fitted,
     "freeze": lambda net, folder: [p.requires_grad for p in ds.freeze(tiny(), until=1).parameters()],
     "gram": lambda net, folder: ds.gram(IMAGE),
     "gram_loss": lambda net, folder: ds.gram_loss(IMAGE, ds.gram(IMAGE)),
@@ -85,6 +92,10 @@ CALLS = {
     "plots": lambda net, folder: [plots.show_images(list(IMAGE.split(1)), ["a", "b"]), plots.overlay(IMAGE, MAP)][1],
 }
 NOT_CALLED = {"FolderResult", "StyleResult", "StyleStep", "widgets"}  # what calls return; labs have tests of their own
+
+
+# Of these the `lead` still has to state device and type: d2lstyle/engine/lbfgs.py and transfer.py.
+TO_DO = {"stylize", "stylize_folder", "progress_bar"}
 
 
 def photos(folder):
@@ -155,7 +166,25 @@ def test_a_call_neither_changes_nor_needs_what_is_around_it(net, tmp_path, name)
         values.append(plain(CALLS[name](net, place)))
         after = process()
         assert {key: value for key, value in after.items() if value != before[key]} == {}
-    assert values[0] == values[1]
+    if name not in TO_DO:
+        (place := tmp_path / "defaults").mkdir()
+        with defaults():
+            values.append(plain(CALLS[name](net, place)))
+    assert values[0] == values[1] == values[-1]
+
+
+@contextmanager
+def defaults():
+    """What a user may have set; a tensor made without a stated device has no numbers, and without a type float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float64)
+    network._loaded.cache_clear()  # it is loaded with them, too
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(before)
 
 
 def before_call(seed):

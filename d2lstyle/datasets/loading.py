@@ -62,7 +62,7 @@ class ImageDataset(torch.utils.data.Dataset):
             IndexError: one is out of range.
         """
         indices = self._checked(indices)
-        return self._pixels[self._rows[indices]] / 255, self.labels[indices]
+        return self._pixels[self._rows[indices]].float().div_(255), self.labels[indices]
 
     def subset(self, indices):
         """The `ImageDataset` of these items, in this order; nothing is read again."""
@@ -132,13 +132,13 @@ def load_dataset(
         folder = _hotdog(root, callback) if name == "hotdog" else _existing_folder(name)
         title = folder.resolve().name
         classes, files, labels = flat(class_folder(folder, split, split_seed, notes, callback))
-    labels = torch.tensor(labels)
+    labels = torch.tensor(labels, device="cpu")
     kept = range(len(files)) if per_class is None else draw_per_class(labels, per_class, seed, classes)
     files, labels = [files[i] for i in kept], labels[kept]
     for note in notes + (_imbalance(labels, classes) if split == "train" else []):
         warnings.warn(note, stacklevel=2)
     pixels = _Pixels(files if pictures is None else pictures[kept], size, callback)
-    return ImageDataset(title, split, classes, labels, files, pixels, torch.arange(len(files)))
+    return ImageDataset(title, split, classes, labels, files, pixels, torch.arange(len(files), device="cpu"))
 
 
 class _Pixels:
@@ -150,7 +150,7 @@ class _Pixels:
             self.kept = items
         else:
             count = min(len(items), CACHE_BYTES // (3 * size**2))
-            self.kept = torch.empty((count, 3, size, size), dtype=torch.uint8)
+            self.kept = torch.empty((count, 3, size, size), dtype=torch.uint8, device="cpu")
             for_each(self._keep, items, callback)
 
     def __getitem__(self, rows):
@@ -165,7 +165,7 @@ class _Pixels:
 
     def _square(self, row):
         item = self.items[row]
-        image = item[None] / 255 if isinstance(item, torch.Tensor) else read_file(item)
+        image = item[None].float() / 255 if isinstance(item, torch.Tensor) else read_file(item)
         height, width = image.shape[-2:]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2

@@ -20,7 +20,7 @@ def near_duplicate_groups(thumbs):
     colours, contrast = thumbs.mean((2, 3)), thumbs.flatten(2).std(2).mean(1)
     tolerance = (0.02 + 3 * contrast).clamp(max=0.12)
     upright, groups = _directions(thumbs), np.arange(len(thumbs))
-    for rows in torch.arange(len(thumbs)).split(max(1, _PAIRS // len(thumbs))):
+    for rows in torch.arange(len(thumbs), device="cpu").split(max(1, _PAIRS // len(thumbs))):
         later = slice(int(rows[0]), None)  # who comes before has been compared with these
         mirrored = _directions(thumbs[rows].flip(3))
         alike = torch.maximum(upright[rows] @ upright[later].T, mirrored @ upright[later].T) > 0.95
@@ -35,7 +35,7 @@ def near_duplicate_groups(thumbs):
 def _directions(thumbs):
     """Unit vectors; a constant joins each, which outweighs what little structure a featureless image has."""
     centred = (thumbs - thumbs.mean((2, 3), keepdim=True)).flatten(1)
-    constant = torch.full((len(thumbs), 1), 0.01 * centred.shape[1] ** 0.5)
+    constant = centred.new_full((len(thumbs), 1), 0.01 * centred.shape[1] ** 0.5)
     return F.normalize(torch.cat([centred, constant], 1), dim=1)
 
 

@@ -96,6 +96,11 @@ def scaled_size(shape, size):
     return sides if len(sides) == 2 else tuple(max(1, round(side * size / max(shape))) for side in shape)
 
 
+def tensor(value):
+    """Numbers as a tensor on the CPU, whatever default device a user has set; a tensor stays where it is."""
+    return torch.as_tensor(value, device=getattr(value, "device", "cpu"))
+
+
 def float64(value):
     """Numbers or a tensor of them in float64, and so on the CPU: an Apple GPU has no such type."""
     return torch.as_tensor(value.cpu() if isinstance(value, torch.Tensor) else value, dtype=torch.float64, device="cpu")
@@ -104,7 +109,7 @@ def float64(value):
 def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
     """A number or (B,) numbers -> (B,) as `float64` or integers, all in [low, high]; else a TypeError or ValueError."""
     try:
-        value = torch.as_tensor(value) if integer else float64(value)
+        value = tensor(value) if integer else float64(value)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"expected {name} as a number or a tensor of them, got {value!r}") from None
     if value.shape not in ((), (batch,)) or (integer and value.is_floating_point()):
@@ -144,7 +149,7 @@ def labels(values, count):
     """(N,) int64 of class numbers (N,) or (N, 1) in whatever type, or of one-hot rows (N, C); else a ValueError."""
     expected = f"expected labels as {count} class numbers from 0 on, or as one-hot rows"
     try:
-        numbers = values if isinstance(values, torch.Tensor) else torch.tensor(np.asarray(values))
+        numbers = values if isinstance(values, torch.Tensor) else torch.tensor(np.asarray(values), device="cpu")
         numbers = numbers.detach().cpu().double()
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{expected}, got {values!r:.80}") from None

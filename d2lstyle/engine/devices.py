@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import checks
@@ -40,6 +41,22 @@ def sent(tensor, place):
     """A tensor on the device of the tensor `place`, and in its type; the program does not wait until it is there."""
     # Pageable memory is staged before the call returns, so it may be freed; an Apple GPU would read it later.
     return tensor.to(place.device, place.dtype, non_blocking=tensor.is_cpu and place.device.type != "mps")
+
+
+class typed(TorchFunctionMode):  # noqa: N801, used as a context
+    """The type of what a library makes inside without stating one, in this thread alone: not the user's default."""
+
+    FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.linspace)
+
+    def __init__(self, dtype):
+        super().__init__()
+        self.dtype = dtype
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function in self.FACTORIES and kwargs.get("dtype") is None:
+            kwargs = kwargs | {"dtype": self.dtype}
+        return function(*args, **kwargs)
 
 
 def runs_in_bf16(precision, net, device):

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .devices import seeded
+from .devices import seeded, typed
 
 MIN_SIDE = 32  # pixels; smaller images vanish in the networks' last stages
 
@@ -50,7 +50,7 @@ def built(recipe, name, weights, seed):
     """The network with its weights: "imagenet", "torchvision", the path of a state dict, or None for random ones."""
     build = recipe.builder(name)  # a library imported by then: not all can be where "meta" is the default device
     if weights is None:
-        with seeded(seed):
+        with seeded(seed), torch.device("cpu"), typed(torch.float32):
             model = build()
     else:
         with torch.device("meta"):  # no time for random values that the file replaces

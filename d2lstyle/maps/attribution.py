@@ -2,6 +2,7 @@
 
 A classifier is a `Backbone`, or any module that gives class scores (B, classes) for images (B, C, H, W). A backbone
 normalises its images itself; others are fed as they are. Captum computes the maps, on a copy in evaluation mode.
+Images and targets may be on any devices: the classifier computes on its own, and maps come back to the images.
 """
 
 import copy
@@ -12,6 +13,7 @@ from torch import nn
 
 from ..backbones import Backbone
 from ..engine import checks
+from ..engine.devices import sent, typed
 from ..engine.prepare import prepared
 from ..losses import kept_count
 from .rectifiers import guide_relus
@@ -43,20 +45,29 @@ class Scorer(nn.Module):
         return scores
 
     @torch.no_grad()
-    def targets(self, images, targets):
-        """The targets of a user as class numbers (B,); the images are checked first."""
+    def inputs(self, images, targets):
+        """A user's images, and targets as class numbers (B,), checked and where the classifier is."""
         checks.batch(images, channels=None)
-        if not images.isfinite().all():
+        if images.is_cpu and not images.isfinite().all():
             raise ValueError("expected finite float images, got NaN or infinite values")
+        images = sent(images, next(filter(torch.is_floating_point, [*self.parameters(), *self.buffers()]), images))
         if targets is None:
-            return torch.cat([self(chunk).argmax(1) for chunk in images.split(AT_ONCE)])
+            return images, torch.cat([self(chunk).argmax(1) for chunk in images.split(AT_ONCE)])
+        return images, self._numbers(images, targets).to(images.device)
+
+    def _numbers(self, images, targets):
+        if isinstance(targets, torch.Tensor) and not targets.is_cpu and not images.is_cpu:  # its values stay unseen
+            if targets.dtype != torch.int64 or targets.shape not in ((), images.shape[:1]):
+                got = f"{tuple(targets.shape)} {targets.dtype}"
+                raise ValueError(f"expected targets as one class number, or ({len(images)},), in int64, got {got}")
+            return targets.expand(len(images))
         targets = targets.tolist() if hasattr(targets, "tolist") else targets
         if isinstance(targets, str) or not hasattr(targets, "__len__"):
             targets = [targets] * len(images)
         if len(targets) != len(images):
             raise ValueError(f"expected one target, or one for each of {len(images)} images, got {len(targets)}")
-        scores = self(images[:1])
-        return torch.tensor([self._number(target, scores.shape[1]) for target in targets], device=scores.device)
+        n_classes = self(images[:1]).shape[1]
+        return torch.tensor([self._number(target, n_classes) for target in targets], device="cpu")
 
     def _number(self, target, n_classes):
         if not isinstance(target, str):
@@ -67,7 +78,7 @@ class Scorer(nn.Module):
     def filled(self, images, fill):
         """Pictures like `images` of `fill`, a number or (C, 1, 1); None is what the network subtracts, or 0."""
         nothing = dict(self.model.named_buffers()).get("mean", 0)
-        return torch.as_tensor(nothing if fill is None else fill).to(images).expand_as(images)
+        return sent(checks.tensor(nothing if fill is None else fill), images).expand_as(images)
 
 
 @torch.inference_mode(False)  # a caller in that mode has no gradient in mind, this needs one
@@ -78,17 +89,17 @@ def saliency(net, images, targets=None, *, scaled=True):
         net: a classifier; see above.
         images: (B, C, H, W), in [0, 1] for a `Backbone`.
         targets: class of each image, or one for all: numbers, or names out of `net.classes`; None for the class with
-            the highest score.
+            the highest score. Numbers on a GPU, whose values are not looked at, are int64.
         scaled: whether each map is divided by its largest value; else it is in units of score by unit of pixel value.
     Returns:
-        (B, 1, H, W), in [0, 1] if scaled.
+        (B, 1, H, W) where the images are, in [0, 1] if scaled.
     Raises:
         TypeError, ValueError: net is no classifier of such images, or a target is out of range.
 
     Shinde, section 3.2; Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 3. The score is the logit.
     """
     scorer = Scorer(net)
-    return _gradients(scorer, images, scorer.targets(images, targets), scaled)
+    return _gradients(scorer, *scorer.inputs(images, targets), scaled).to(images)
 
 
 @torch.inference_mode(False)
@@ -101,7 +112,7 @@ def guided_backprop(net, images, targets=None, *, scaled=True):
         net: a classifier whose ReLUs (ReLU or ReLU6) are modules, as others cannot be reached.
         images, targets, scaled: as for `saliency`.
     Returns:
-        (B, 1, H, W), the largest absolute value over channels; in [0, 1] if scaled.
+        (B, 1, H, W) where the images are, the largest absolute value over channels; in [0, 1] if scaled.
     Raises:
         TypeError, ValueError: as for `saliency`; or there is no ReLU, or a layer calls its ReLU as a function, where
             the result would silently be the plain gradient.
@@ -109,9 +120,9 @@ def guided_backprop(net, images, targets=None, *, scaled=True):
     Shinde, section 3.2; Springenberg et al. 2015, "Striving for Simplicity", section 3.4.
     """
     scorer = Scorer(net)
-    targets = scorer.targets(images, targets)
-    guide_relus(scorer.model, lambda: scorer(images[:1]))
-    return _gradients(scorer, images, targets, scaled)
+    inputs, targets = scorer.inputs(images, targets)
+    guide_relus(scorer.model, lambda: scorer(inputs[:1]))
+    return _gradients(scorer, inputs, targets, scaled).to(images)
 
 
 def occlusion(
@@ -123,39 +134,40 @@ def occlusion(
         net, images, targets: as for `saliency`.
         window: pixels of the patch's side, or (height, width).
         stride: pixels from one patch to the next, at most the window's.
-        fill: value of the patch, a number or (C, 1, 1); None for what the network takes for nothing: the mean colour of
-            a backbone or of what `replace_head` made from one, 0 for others.
+        fill: value of the patch, a number or (C, 1, 1) on any device; None for what the network takes for nothing: the
+            mean colour of a backbone or of what `replace_head` made from one, 0 for others.
         score: "logit", or "probability", which also falls when another class gains.
         at_once: how many covered images share a pass; more need more memory, and at 224 pixels they are slower.
         scaled: whether each map is divided by its largest value, and pixels that speak against the class are 0; else
             the map is the fall of the score, of either sign.
         callback: called with (done, total) passes of one image, such as `progress.count_bar` makes.
     Returns:
-        (B, 1, H, W), in [0, 1] if scaled.
+        (B, 1, H, W) where the images are, in [0, 1] if scaled.
     Raises:
         TypeError, ValueError: as for `saliency`; or the window is larger than the image, or the stride than the window.
 
     Shinde, section 3.2; Zeiler and Fergus 2014, section 4.2, who covered with grey too, and watched the probability.
     """
     scorer = Scorer(net, fast=True)
-    targets, fill = scorer.targets(images, targets), scorer.filled(images, fill)
+    inputs, targets = scorer.inputs(images, targets)
+    fill = scorer.filled(inputs, fill)
     checks.choice("score", score, ["logit", "probability"])
     checks.whole("at_once", at_once, 1)
     *windows, n_places = _windows(images.shape, window, stride)
     done, total = 0, len(images) * (n_places + 1)
 
-    def read(covered):
+    def read(covered, classes):
         nonlocal done
         scores, done = scorer(covered), done + len(covered)
         if callback:
             callback(done, total)
-        return scores if score == "logit" else scores.softmax(1)
+        return _of_classes(scores if score == "logit" else scores.softmax(1), classes)
 
     method, patches = Occlusion(read), max(1, at_once // len(images))
-    chunks = zip(*(pictures.split(at_once) for pictures in (images, fill, targets)))
-    with torch.no_grad():
-        maps = [method.attribute(chunk[0], *windows, *chunk[1:], perturbations_per_eval=patches) for chunk in chunks]
-    maps = torch.cat(maps)[:, :1]
+    chunks = zip(*(values.split(at_once) for values in (inputs, fill, targets)))
+    with torch.no_grad(), typed(inputs.dtype):
+        maps = [method.attribute(x, *windows, nothing, None, classes, patches) for x, nothing, classes in chunks]
+    maps = torch.cat(maps)[:, :1].to(images)
     return _scaled(maps.clamp(min=0)) if scaled else maps
 
 
@@ -163,10 +175,10 @@ def region_weights(maps, keep=0.25):
     """The most important positions of a map as weights, for `gram` and for the `style_masks` of `stylize`.
 
     Args:
-        maps: (B, 1, H, W), larger for what matters more.
+        maps: (B, 1, H, W), larger for what matters more; on a GPU their values are not checked.
         keep: part of the positions to keep, above 0 and at most 1; or how many, from 2 on.
     Returns:
-        (B, 1, H, W), 1 for positions that are kept and 0 elsewhere; of equal values the upper left ones are kept.
+        (B, 1, H, W) where the maps are, 1 for what is kept and 0 elsewhere; of equal values the upper left are kept.
     Raises:
         ValueError: not such maps, keep is out of range, or a map says nothing, being the same everywhere.
 
@@ -176,22 +188,29 @@ def region_weights(maps, keep=0.25):
     tensor([[[[0., 1.],
               [1., 0.]]]])
     """
-    if not isinstance(maps, torch.Tensor) or maps.ndim != 4 or maps.shape[1] != 1 or not maps.isfinite().all():
+    fits = isinstance(maps, torch.Tensor) and maps.ndim == 4 and maps.shape[1] == 1
+    if not fits or maps.is_cpu and not maps.isfinite().all():
         got = tuple(getattr(maps, "shape", ())) or type(maps).__name__
         raise ValueError(f"expected finite maps (B, 1, H, W), got {got}")
     flat = maps.detach().float().flatten(1)
     kept = kept_count(keep, flat.shape[1])
-    if kept < flat.shape[1] and (flat.amin(1) == flat.amax(1)).any():
+    if flat.is_cpu and kept < flat.shape[1] and (flat.amin(1) == flat.amax(1)).any():
         raise ValueError("expected maps that tell positions apart, got one with the same value everywhere")
     best = flat.argsort(dim=1, descending=True, stable=True)[:, :kept]
     return torch.zeros_like(flat).scatter_(1, best, 1).view(maps.shape)
 
 
 def _gradients(scorer, images, targets, scaled):
+    method = Saliency(lambda chunk, classes: _of_classes(scorer(chunk), classes))
     chunks = zip(images.detach().split(AT_ONCE), targets.split(AT_ONCE))
-    slopes = [Saliency(scorer).attribute(chunk.clone().requires_grad_(), classes) for chunk, classes in chunks]
+    slopes = [method.attribute(x.clone().requires_grad_(), None, True, classes) for x, classes in chunks]
     maps = torch.cat(slopes).amax(dim=1, keepdim=True)
     return _scaled(maps) if scaled else maps
+
+
+def _of_classes(scores, classes):
+    """(B,) scores; Captum itself would look up a single image's class, for which a GPU would have to be waited for."""
+    return scores.gather(1, classes[:, None]).squeeze(1)
 
 
 def _scaled(maps):

@@ -18,7 +18,7 @@ from .attribution import Scorer
 
 
 class Curve(NamedTuple):
-    """The probability of a class while pixels are taken away or given back."""
+    """The probability of a class while pixels are taken away or given back; on the CPU."""
 
     parts: torch.Tensor  # (steps + 1,) part of the pixels changed so far, from 0 to 1
     probabilities: torch.Tensor  # (B, steps + 1)
@@ -29,17 +29,17 @@ class Cascade(NamedTuple):
     """What is left of a map while the network forgets."""
 
     layers: list  # names of the lowest layer drawn anew so far, from the top down
-    correlations: torch.Tensor  # (len(layers), B) rank correlations with the map of the trained network
-    maps: torch.Tensor  # (len(layers), B, 1, H, W)
+    correlations: torch.Tensor  # (len(layers), B) rank correlations with the map of the trained network, on the CPU
+    maps: torch.Tensor  # (len(layers), B, 1, H, W), where the images are
 
 
 def rank_correlation(maps, others):
     """Spearman's rank correlation of each map with its partner: 1 where both rank the pixels alike, 0 where unrelated.
 
     Args:
-        maps, others: (B, 1, H, W).
+        maps, others: (B, 1, H, W), on any devices.
     Returns:
-        (B,) in [-1, 1]; NaN where a map has the same value everywhere.
+        (B,) in [-1, 1], on the CPU; NaN where a map has the same value everywhere.
     Raises:
         ValueError: shapes differ.
     """
@@ -47,7 +47,8 @@ def rank_correlation(maps, others):
         got = f"{tuple(maps.shape)} and {tuple(others.shape)}"
         raise ValueError(f"expected two batches of maps (B, 1, H, W), got {got}")
     pairs = zip(maps.flatten(1).cpu().numpy(), others.flatten(1).cpu().numpy())
-    return torch.tensor([float(spearmanr(a, b).statistic) if a.std() and b.std() else torch.nan for a, b in pairs])
+    values = [float(spearmanr(a, b).statistic) if a.std() and b.std() else torch.nan for a, b in pairs]
+    return torch.tensor(values, dtype=torch.float32, device="cpu")
 
 
 def cascading_randomization(method, net, images, targets, *, every=1, seed=0, callback=None):
@@ -73,7 +74,7 @@ def cascading_randomization(method, net, images, targets, *, every=1, seed=0, ca
     Adebayo et al. 2018, "Sanity Checks for Saliency Maps", section 3.1, and its erratum of 2020.
     """
     checks.whole("every", every, 1)
-    targets = Scorer(net, fast=True).targets(images, targets)  # the top class changes with the weights
+    _, targets = Scorer(net, fast=True).inputs(images, targets)  # the top class changes with the weights
     trained, net = method(net, images, targets), copy.deepcopy(net)
     layers, names, maps = _layers_from_the_top(net), [], []
     with seeded(seed):
@@ -93,7 +94,7 @@ def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, at_once=1
 
     Args:
         net, images, targets: as for `saliency`.
-        maps: (B, 1, H, W) or (1, 1, H, W).
+        maps: (B, 1, H, W) or (1, 1, H, W), on any device.
         steps: how many parts of the pixels go, one after another.
         fill: what takes the place of a pixel, a number or (C, 1, 1); None for what the network takes for nothing.
         at_once: how many changed images share a pass; more need more memory.
@@ -105,7 +106,7 @@ def deletion_curve(net, images, targets, maps, *, steps=32, fill=None, at_once=1
     Petsiuk et al. 2018, "RISE", section 4.2. Among pixels of equal rank, the upper left go first.
     """
     scorer = Scorer(net, fast=True)
-    targets = scorer.targets(images, targets)
+    images, targets = scorer.inputs(images, targets)
     return _curve(scorer, images, scorer.filled(images, fill), targets, maps, steps, at_once)
 
 
@@ -124,7 +125,7 @@ def insertion_curve(net, images, targets, maps, *, steps=32, blur=0.08, at_once=
     Petsiuk et al. 2018, "RISE", section 4.2.
     """
     scorer = Scorer(net, fast=True)
-    targets = scorer.targets(images, targets)
+    images, targets = scorer.inputs(images, targets)
     sigma = checks.number("blur", blur, 0.001) * max(images.shape[2:])
     reach = min(int(3 * sigma), min(images.shape[2:]) - 1)
     return _curve(scorer, gaussian_blur(images, 2 * reach + 1, sigma), images, targets, maps, steps, at_once)
@@ -136,17 +137,18 @@ def _curve(scorer, start, end, targets, maps, steps, at_once):
     if maps.ndim != 4 or maps.shape[1:] != (1, *start.shape[2:]) or len(maps) not in (1, len(start)):
         expected = f"expected maps ({len(start)}, 1, {start.shape[2]}, {start.shape[3]})"
         raise ValueError(f"{expected}, got {tuple(maps.shape)}")
-    parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1)
-    ranks = maps.cpu().flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
-    ranks = ranks.expand(len(start), -1, -1, -1)
-    probabilities = torch.empty(len(start), steps + 1)
-    places = torch.cartesian_prod(torch.arange(len(start)), torch.arange(steps + 1))
+    like = {"dtype": torch.float32, "device": start.device}
+    parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1, **like)
+    ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
+    ranks = ranks.to(start.device).expand(len(start), -1, -1, -1)
+    probabilities = torch.empty(len(start), steps + 1, **like)
+    places = torch.cartesian_prod(*(torch.arange(count, device=start.device) for count in probabilities.shape))
     for image, step in (rows.T for rows in places.split(checks.whole("at_once", at_once, 1))):
         changed = ranks[image] < (parts[step] * ranks[0].numel()).view(-1, 1, 1, 1)
-        scores = scorer(torch.where(changed.to(start.device), end[image], start[image]))
+        scores = scorer(torch.where(changed, end[image], start[image]))
         classes = targets[image].unsqueeze(1)
-        probabilities[image, step] = scores.float().softmax(1).gather(1, classes).squeeze(1).cpu()
-    return Curve(parts, probabilities, torch.trapezoid(probabilities, parts))
+        probabilities[image, step] = scores.float().softmax(1).gather(1, classes).squeeze(1)
+    return Curve(*(values.cpu() for values in (parts, probabilities, torch.trapezoid(probabilities, parts))))
 
 
 def _layers_from_the_top(net):
