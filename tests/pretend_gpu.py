@@ -12,12 +12,12 @@ import sys
 import types
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from d2lstyle.engine import devices
 
@@ -95,7 +95,7 @@ class _Mode(TorchDispatchMode):
 
     def run(self, function, args, kwargs):
         """The result of an operation, wrapped where it is on the GPU."""
-        packet, flat = function.overloadpacket, tree_leaves((args, kwargs))
+        packet, flat = function.overloadpacket, _leaves((args, kwargs))
         wrappers = {id(leaf.held): leaf for leaf in flat if isinstance(leaf, GPUTensor)}
         if packet is aten.copy_:
             to_gpu = isinstance(args[0], GPUTensor)
@@ -105,7 +105,7 @@ class _Mode(TorchDispatchMode):
             self._refuse(packet, flat, args, to_gpu)
         if to_gpu or wrappers:
             self._count(function, args, kwargs, to_gpu)
-        args, kwargs = tree_map_only(GPUTensor, lambda leaf: leaf.held, (args, kwargs))
+        args, kwargs = _changed((args, kwargs), GPUTensor, lambda leaf: leaf.held)
         if self.graph is not None:
             self.graph.keep(function, args, kwargs)
         if to_gpu and "device" in kwargs:
@@ -117,7 +117,7 @@ class _Mode(TorchDispatchMode):
             self.graph.tape.append((function, args, kwargs, result))
         # What was written into is the tensor that it was.
         wrapped = lambda leaf: wrappers[id(leaf)] if id(leaf) in wrappers else GPUTensor(leaf)  # noqa: E731
-        return tree_map_only(torch.Tensor, wrapped, result)
+        return _changed(result, torch.Tensor, wrapped)
 
     def _refuse(self, packet, flat, args, to_gpu):
         """What CUDA, or an Apple GPU, would raise."""
@@ -136,7 +136,7 @@ class _Mode(TorchDispatchMode):
     def _count(self, function, args, kwargs, to_gpu):
         packet, source = function.overloadpacket, args[1] if function.overloadpacket is aten.copy_ else args[0]
         comes_up = isinstance(source, torch.Tensor) and not isinstance(source, GPUTensor) and packet in COPIES
-        indices = tree_leaves(args[1]) if packet in INDEXED else []
+        indices = _leaves(args[1]) if packet in INDEXED else []
         if packet in WAITS or not to_gpu or any(getattr(index, "dtype", None) == torch.bool for index in indices):
             self.note("wait")
         elif comes_up and not kwargs.get("non_blocking") and True not in args[2:]:
@@ -189,12 +189,12 @@ class Graph:
         for i, argument in enumerate(function._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 target = args[i] if i < len(args) else kwargs.get(argument.name)
-                self.before += [(tensor, tensor.clone()) for tensor in tree_leaves(target) if tensor is not None]
+                self.before += [(tensor, tensor.clone()) for tensor in _leaves(target) if tensor is not None]
 
     def replay(self):
         _Mode.current.note("launch")
         for function, args, kwargs, result in self.tape:
-            for old, new in zip(tree_leaves(result), tree_leaves(function(*args, **kwargs))):
+            for old, new in zip(_leaves(result), _leaves(function(*args, **kwargs))):
                 if old is not new and isinstance(old, torch.Tensor):
                     old.copy_(new)
 
@@ -228,6 +228,22 @@ def _is_gpu(device):
     return torch.device(device).type == GPU.type
 
 
+def _leaves(value):
+    """What is in lists, tuples and dicts; torch's own pytree does the same at several times the price."""
+    parts = value.values() if isinstance(value, dict) else value
+    return [leaf for part in parts for leaf in _leaves(part)] if isinstance(value, (list, tuple, dict)) else [value]
+
+
+def _changed(value, kind, change):
+    """The same lists, tuples and dicts with `change` applied to what is of a kind."""
+    if isinstance(value, (list, tuple)):
+        return type(value)([_changed(part, kind, change) for part in value])
+    if isinstance(value, dict):
+        return {key: _changed(part, kind, change) for key, part in value.items()}
+    return change(value) if isinstance(value, kind) else value
+
+
+@cache
 def _is_view(function):
     returns = function._schema.returns
     return any(value.alias_info is not None and not value.alias_info.is_write for value in returns)
