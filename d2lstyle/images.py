@@ -46,7 +46,7 @@ def write_image(image, path, *, alpha=None, notes=None):
     """Write one image; the file appears whole or not at all.
 
     Args:
-        image: (1, 3, H, W), float in [0, 1].
+        image: (1, 3, H, W), float in [0, 1], on any device.
         path: the file to write; its ending chooses the format: .png, .jpg, .webp, .tif, .bmp, .tga, .ppm, .jp2, .avif.
             Where it is a link, the file that it leads to is written; a file that is replaced leaves its mode.
         alpha: (1, 1, H, W) in [0, 1], how opaque each pixel is, such as `read_alpha` gives; None writes none.
@@ -56,7 +56,7 @@ def write_image(image, path, *, alpha=None, notes=None):
             transparency or no notes where there are some.
         OSError: the file cannot be written there.
     """
-    checks.image(image)
+    checks.image(image := image.cpu() if isinstance(image, torch.Tensor) else image)  # a GPU is waited for once
     if len(image) != 1:
         raise ValueError(f"expected one image (1, 3, H, W), got a batch of {len(image)}: write image[i:i + 1]")
     check_writable(path, transparent=alpha is not None)
@@ -65,8 +65,8 @@ def write_image(image, path, *, alpha=None, notes=None):
     chunks = PngImagePlugin.PngInfo()
     for keyword, text in (notes or {}).items():
         chunks.add_text(keyword, text)
-    channels = image if alpha is None else torch.cat([image, checks.mask(alpha, image, "alpha")], dim=1)
-    pixels = (channels[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    channels = image if alpha is None else torch.cat([image, checks.mask(alpha, image, "alpha").cpu()], dim=1)
+    pixels = (channels[0].detach() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     with replacing(path) as part, open(part, "wb") as file:
         Image.fromarray(pixels).save(file, format=format_of(path), quality=95, pnginfo=chunks)
 

@@ -1,6 +1,6 @@
 """Every figure of the course. Each function returns a matplotlib Figure that is 8 inches wide and at most 4 high.
 
-As a cell's last line, it is shown.
+As a cell's last line, it is shown. Pictures and numbers may be tensors on any device.
 """
 
 from itertools import cycle, zip_longest
@@ -49,7 +49,7 @@ def show_images(images, titles=None, columns=None, row_titles=None, title=None):
         axis.axis("off")
         axis.set_title(text or "", fontsize=9)
         if image is not None:
-            pixels = image[0].detach().clamp(0, 1).cpu().permute(1, 2, 0).numpy()
+            pixels = _on_cpu(image[0]).clamp(0, 1).permute(1, 2, 0).numpy()
             axis.imshow(pixels, cmap="gray", vmin=0, vmax=1)
     for axis, text in zip(axes[:, 0], row_titles or []):
         axis.text(-0.04, 0.5, text, transform=axis.transAxes, rotation=90, va="center", ha="right", fontsize=9)
@@ -70,9 +70,9 @@ def overlay(images, maps, gamma=1.0):
     """
     if maps.shape != (len(images), 1, *images.shape[2:]):
         raise ValueError(f"expected maps {(len(images), 1, *images.shape[2:])}, got {tuple(maps.shape)}")
-    maps = maps.detach().cpu().clamp(0, 1) ** gamma
+    maps = _on_cpu(maps).clamp(0, 1) ** gamma
     colors = torch.from_numpy(plt.get_cmap("inferno")(maps[:, 0].numpy())[..., :3]).float().movedim(-1, 1)
-    grey = images.detach().cpu().mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    grey = _on_cpu(images).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     return ((1 - maps) * 0.75 * grey + maps * (0.25 * grey + 0.75 * colors)).clamp(0, 1)
 
 
@@ -97,6 +97,7 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
     figure, axis = _axis(3.2, xlabel, ylabel, title)
     axis.grid(alpha=0.25)
     for (name, (x, y, *band)), marker in zip(curves.items(), cycle(MARKERS)):
+        x, y, *band = map(_on_cpu, (x, y, *band))
         (line,) = axis.plot(x, y, label=name, marker=marker if len(x) < 20 else None, markersize=4)
         if band:
             axis.fill_between(x, *band, color=line.get_color(), alpha=0.15, linewidth=0)
@@ -160,7 +161,7 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     Raises:
         ValueError: the names are not as many as the rows and columns.
     """
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(_on_cpu(values), dtype=float)
     _check_titles(row_names, values.shape[0])
     _check_titles(column_names, values.shape[1])
     figure, axis = _axis(1.1 + 0.32 * len(values), xlabel, ylabel, title)
@@ -189,11 +190,15 @@ def show_matrices(matrices, titles, title=None):
     height = WIDTH / len(matrices) * 0.85 + (0.7 if title else 0.4)
     figure, axes = _figure(height, 1, len(matrices), title)
     for axis, matrix, text in zip(axes.flat, matrices, titles):
-        image = axis.imshow(matrix.detach().cpu().numpy(), cmap="magma", interpolation="nearest")
+        image = axis.imshow(_on_cpu(matrix).numpy(), cmap="magma", interpolation="nearest")
         axis.set_title(text, fontsize=9)
         axis.set(xticks=[], yticks=[])
         figure.colorbar(image, ax=axis, shrink=0.75).ax.tick_params(labelsize=7)
     return figure
+
+
+def _on_cpu(values):
+    return values.detach().cpu() if isinstance(values, torch.Tensor) else values
 
 
 def _check_titles(titles, wanted):

@@ -1,16 +1,34 @@
-"""What tests of folders and of long runs share: photos to paint, and processes to kill."""
+"""What several tests share: photos to paint, processes to kill, and a user's defaults."""
 
 import os
 import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
 
 from d2lstyle import sample, write_image
 from d2lstyle.engine.files import read_json_lines
+from d2lstyle.fast import network
 from d2lstyle.folders.jobs import MANIFEST
 from d2lstyle.images import resize
 
 KILLED = -signal.SIGKILL
+
+
+@contextmanager
+def user_defaults():
+    """What a user may have set; a tensor made without a stated device has no numbers, and without a type float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.float64)
+    network._loaded.cache_clear()  # it is loaded with them, too
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(before)
 
 
 def photo_of(number, height=32, width=40):

@@ -8,20 +8,18 @@ import random
 import signal
 import threading
 import warnings
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from shared_helpers import fill
+from shared_helpers import fill, user_defaults
 from small_models import colours
 from small_models import tiny as make_tiny
 
 import d2lstyle as ds
 from d2lstyle import plots, progress, results
-from d2lstyle.fast import network
 from d2lstyle.light import adjust_lighting
 
 IMAGE = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
@@ -168,23 +166,9 @@ def test_a_call_neither_changes_nor_needs_what_is_around_it(net, tmp_path, name)
         assert {key: value for key, value in after.items() if value != before[key]} == {}
     if name not in TO_DO:
         (place := tmp_path / "defaults").mkdir()
-        with defaults():
+        with user_defaults():
             values.append(plain(CALLS[name](net, place)))
     assert values[0] == values[1] == values[-1]
-
-
-@contextmanager
-def defaults():
-    """What a user may have set; a tensor made without a stated device has no numbers, and without a type float64."""
-    before = torch.get_default_dtype()
-    torch.set_default_device("meta")
-    torch.set_default_dtype(torch.float64)
-    network._loaded.cache_clear()  # it is loaded with them, too
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-        torch.set_default_dtype(before)
 
 
 def before_call(seed):

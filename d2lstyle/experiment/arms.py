@@ -13,7 +13,8 @@ from torch import nn
 
 from ..augment import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop
 from ..backbones import backbone
-from ..engine.devices import seeded
+from ..engine import checks
+from ..engine.devices import seeded, typed
 from ..finetune import freeze, replace_head
 from ..training import fit
 
@@ -68,7 +69,7 @@ class Stream:
         rng = np.random.default_rng(seed)
         places, which = rng.random(length), rng.random(length)
         shuffled = torch.from_numpy(rng.permutation(len(positions)))
-        positions = torch.as_tensor(positions)
+        positions = checks.tensor(positions)
         n = len(positions) * (2 if arm.copies == "duplicates" else 1)  # of a list that may hold each photo twice
         rounds = [rng.permutation(n) for _ in range(-(-length // n))]  # one shuffle of all after another
         self.rows = torch.from_numpy(np.concatenate(rounds)[:length] % len(positions))
@@ -83,8 +84,8 @@ class Stream:
 
     def batch(self, indices):
         """images (B, 3, H, W), float32 in [0, 1], and labels (B,)."""
-        indices = torch.as_tensor(indices)
-        return self.pictures[self.rows[indices], self.numbers[indices]] / 255, self.labels[indices]
+        indices = checks.tensor(indices)
+        return self.pictures[self.rows[indices], self.numbers[indices]].float() / 255, self.labels[indices]
 
 
 def classical(size):
@@ -100,8 +101,8 @@ def new_model(name, num_classes, seed, *, frozen=5):
     """
     if name == "fine-tuned":
         return freeze(replace_head(backbone(NETWORK, device="cpu"), num_classes, seed=seed), until=frozen)
-    layers = [nn.BatchNorm2d(3)]
-    with seeded(seed):
+    with seeded(seed), torch.device("cpu"), typed(torch.float32):
+        layers = [nn.BatchNorm2d(3)]
         for stride, channels, width in zip((2, 1, 1, 1), (3, *WIDTHS), WIDTHS):
             convolution = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2)]
@@ -135,7 +136,7 @@ def color_statistics(images):
 
 def mixed_colors(colors, shares):
     """`Colors` of the pixels of S pictures together, each picture with its share: (B, S), rows adding up to one."""
-    shares = torch.as_tensor(shares, dtype=torch.float64)
+    shares = checks.float64(shares)
     mean = shares @ colors.mean
     second = colors.covariance + colors.mean[:, :, None] * colors.mean[:, None]
     return Colors(mean, torch.einsum("bs,sij->bij", shares, second) - mean[:, :, None] * mean[:, None])
@@ -156,7 +157,7 @@ def match_colors(images, target, strength=1.0):
     Pitie and Kokaram 2007, "The linear Monge-Kantorovitch linear colour mapping", eq. 4.
     """
     mean, covariance = color_statistics(images)
-    root = _root(covariance + 1e-6 * torch.eye(3, dtype=torch.float64))
+    root = _root(covariance + 1e-6 * torch.eye(3, dtype=torch.float64, device=covariance.device))
     inverse = torch.linalg.inv(root)
     move = inverse @ _root(root @ target.covariance @ root) @ inverse
     centred = images.double().flatten(2) - mean[:, :, None]

@@ -65,7 +65,7 @@ def _loaded(plan, root, show, name, split, **domain):
     callback = partial(show, name)
     photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
     small, digest = [], hashlib.sha256(json.dumps([photos.classes, photos.labels.tolist()]).encode())
-    for part in torch.arange(len(photos)).split(256):
+    for part in torch.arange(len(photos), device="cpu").split(256):
         images, _ = photos.batch(part)
         digest.update(_bytes(images).numpy())
         small.append(_small(images, plan.size))
@@ -171,10 +171,11 @@ class CopyMaker:
     def recoloured(self, photos, rows, strength):
         """(N, K, 3, size, size): copies that take the colours of the same mixtures of styles, and nothing else."""
         n = len(rows) // len(photos)
-        shares = torch.tensor([[row["styles"].get(f"style {i}", 0) for i in range(len(self.styles))] for row in rows])
+        shares = [[row["styles"].get(f"style {i}", 0) for i in range(len(self.styles))] for row in rows]
+        shares = torch.tensor(shares, dtype=torch.float32, device="cpu")
         target = mixed_colors(self.colors, (shares / shares.sum(1, keepdim=True)).double())
         copies = []
-        for part in torch.arange(len(rows)).split(256):
+        for part in torch.arange(len(rows), device="cpu").split(256):
             colors = Colors(target.mean[part], target.covariance[part])
             moved = match_colors(photos.batch(part // n)[0], colors, strength)
             copies.append(_small(moved, self.plan.size))
@@ -201,7 +202,7 @@ def _referee(plan, train, images, show):
     """A classifier fine-tuned on all photos of the training side, four times as long as a run, with augmentation."""
     epochs = max(1, round(4 * plan.steps[1] * plan.batch / len(train)))
     options = {"epochs": epochs, "callback": lambda step: show("referee", step.step, step.steps)}
-    return trained_model(plan, "fine-tuned", len(train.classes), (images / 255, train.labels), **options)
+    return trained_model(plan, "fine-tuned", len(train.classes), (images.float() / 255, train.labels), **options)
 
 
 def _choose(maker, referee, photos, small):
@@ -209,7 +210,7 @@ def _choose(maker, referee, photos, small):
     plan, strengths = maker.plan, []
 
     def tell(kind, strength, images):
-        preserved = float(evaluate(referee, (images / 255, few.labels), batch_size=32))
+        preserved = float(evaluate(referee, (images.float() / 255, few.labels), batch_size=32))
         strengths.append({"kind": kind, "strength": strength, "preserved": preserved})
 
     n = min(plan.validation, int(torch.bincount(photos.labels).min()))  # a small class folder has fewer

@@ -109,8 +109,8 @@ def run_arm(pool, plan, model, arm, per_class, seed):
 
 def _right(network, images, labels):
     """(N,) bool; 600 images at once, for as floats they take four times the memory."""
-    parts = torch.arange(len(labels)).split(600)
-    told = [evaluate(network, (images[part] / 255, labels[part]), batch_size=32) for part in parts]
+    parts = torch.arange(len(labels), device="cpu").split(600)
+    told = [evaluate(network, (images[part].float() / 255, labels[part]), batch_size=32) for part in parts]
     return torch.cat([part.predictions == part.labels for part in told])
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from shared_helpers import KILLED, end_group, fill, photo_of, wait_until, without_seconds
+from shared_helpers import KILLED, end_group, fill, photo_of, user_defaults, wait_until, without_seconds
 
 from d2lstyle import fit, write_image
 from d2lstyle.engine.files import read_json_lines
@@ -113,7 +113,8 @@ def same_weights(one, other):
 @pytest.mark.parametrize("model, arm", [("scratch", "C"), ("scratch", "D"), ("fine-tuned", "B")])
 def test_a_run_is_its_stream_its_network_and_fit(model, arm, trained):
     pool, plan, which = noise_pool(), replace(PLAN, p=0.7, lr=(1e-2, 1e-3)), PLAN.models.index(model)
-    row = module.run_arm(pool, plan, model, arm, 4, 1)
+    with user_defaults():
+        row = module.run_arm(pool, plan, model, arm, 4, 1)
     stream = Stream(pool.copies, pool.rows[1, 4], ARMS[arm], p=0.7, length=(24, 12)[which], seed=1)
     network, augment = new_model(model, 2, 1, frozen=5), None if arm == "C" else classical(32)
     options = {"lr": (1e-2, 1e-3)[which], "head_multiplier": (1, 10)[which], "augment": augment, "device": "cpu"}
