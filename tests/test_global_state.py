@@ -8,104 +8,116 @@ import random
 import signal
 import threading
 import warnings
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from shared_helpers import fill, user_defaults
-from small_models import colours
-from small_models import tiny as make_tiny
+from small_models import colours, tiny
 
 import d2lstyle as ds
 from d2lstyle import plots, progress, results
 from d2lstyle.light import adjust_lighting
 
 IMAGE = torch.rand(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
-MAP = IMAGE[:, :1]
-COLOURS, TINY = colours(), make_tiny()
-tiny = partial(copy.deepcopy, TINY)  # has the type and the device that were the defaults at first
+COLOURS, TINY = colours(), tiny()
+
+
+@dataclass
+class Given:
+    """What a call is made with: the embedded network, an empty folder, two images, and where other networks compute."""
+
+    net: torch.nn.Module
+    folder: Path
+    images: torch.Tensor = IMAGE
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def maps(self):
+        return self.images[:, :1]
+
+    def tiny(self):
+        """A new model to train; it has the type that was the default at first."""
+        return copy.deepcopy(TINY).to(self.device)
+
+    def colours(self):
+        """Images and their labels."""
+        return COLOURS[0].to(self.images.device), COLOURS[1].to(self.images.device)
+
+    def photos(self):
+        """A class folder to be split."""
+        return fill(self.folder / "photos", {"cat": 5, "dog": 5})
+
+    def painted(self):
+        """The pixels of a class folder's stylised copy."""
+        source = fill(self.folder / "photos", {"cat": 1, "dog": 1}, height=32, width=32)
+        ds.stylize_folder(source, self.folder / "out", ["starry"], net=self.net, steps=2, workers=1)
+        return [ds.read_image(file) for file in sorted((self.folder / "out").rglob("*.png"))]
+
+
 TRANSFORMS = {
-    "ColorJitter": lambda: ds.ColorJitter(0.5, 0.5, 0.5, 0.5),
-    "Lighting": lambda: ds.Lighting(),
-    "RandomHorizontalFlip": lambda: ds.RandomHorizontalFlip(0.5),
-    "RandomVerticalFlip": lambda: ds.RandomVerticalFlip(0.5),
-    "RandomResizedCrop": lambda: ds.RandomResizedCrop(16),
-    "RandomStyle": lambda: ds.RandomStyle(1.0, styles=["starry"], device="cpu"),
-    "Compose": lambda: ds.Compose([ds.RandomHorizontalFlip(0.5), ds.ColorJitter(0.5)]),
+    "ColorJitter": lambda x: ds.ColorJitter(0.5, 0.5, 0.5, 0.5),
+    "Lighting": lambda x: ds.Lighting(),
+    "RandomHorizontalFlip": lambda x: ds.RandomHorizontalFlip(0.5),
+    "RandomVerticalFlip": lambda x: ds.RandomVerticalFlip(0.5),
+    "RandomResizedCrop": lambda x: ds.RandomResizedCrop(16),
+    "RandomStyle": lambda x: ds.RandomStyle(1.0, styles=[ds.painting("starry", 48)], device=x.device),
+    "Compose": lambda x: ds.Compose([ds.RandomHorizontalFlip(0.5), ds.ColorJitter(0.5)]),
 }
-# Each is called with the embedded network and an empty folder, and returns what must be equal at every call.
+# Each returns what must be equal at every call.
 CALLS = {
-    name: lambda net, folder, make=make: make()(IMAGE, torch.Generator().manual_seed(1))
-    for name, make in TRANSFORMS.items()
+    name: lambda x, make=make: make(x)(x.images, torch.Generator().manual_seed(1)) for name, make in TRANSFORMS.items()
 } | {
-    "adjust_lighting": lambda net, folder: adjust_lighting(IMAGE, 3000, 0.5),
-    "backbone": lambda net, folder: ds.backbone("vgg19", device="cpu")(IMAGE, ["relu1_1"]),
-    "Backbone": lambda net, folder: ds.backbone("resnet18", weights=None, device="cpu").state_dict(),
-    "cascading_randomization": lambda net, folder: ds.cascading_randomization(ds.saliency, net, IMAGE, 3, every=40),
-    "content_loss": lambda net, folder: ds.content_loss(IMAGE, IMAGE.flip(0)),
-    "deletion_curve": lambda net, folder: ds.deletion_curve(net, IMAGE, 3, MAP, steps=2),
-    "evaluate": lambda net, folder: ds.evaluate(tiny(), COLOURS),
-    "fast_stylize": lambda net, folder: ds.fast_stylize(IMAGE, ds.painting("starry", 32), device="cpu"),
-    "fit": lambda net, folder: [fitted := tiny(), ds.fit(fitted, COLOURS, epochs=1, device="cpu")] and fitted,
-    "freeze": lambda net, folder: [p.requires_grad for p in ds.freeze(tiny(), until=1).parameters()],
-    "gram": lambda net, folder: ds.gram(IMAGE),
-    "gram_loss": lambda net, folder: ds.gram_loss(IMAGE, ds.gram(IMAGE)),
-    "guided_backprop": lambda net, folder: ds.guided_backprop(net, IMAGE, 3),
-    "insertion_curve": lambda net, folder: ds.insertion_curve(net, IMAGE, 3, MAP, steps=2),
-    "load_dataset": lambda net, folder: ds.load_dataset(photos(folder), "train", size=16).batch([0, 4]),
-    "ImageDataset": lambda net, folder: (
-        ds.load_dataset(photos(folder), "validation", size=16).subset([1, 0]).batch([0])
+    "adjust_lighting": lambda x: adjust_lighting(x.images, 3000, 0.5),
+    "backbone": lambda x: ds.backbone("vgg19", device=x.device)(x.images, ["relu1_1"]),
+    "Backbone": lambda x: ds.backbone("resnet18", weights=None, device=x.device),
+    "cascading_randomization": lambda x: ds.cascading_randomization(ds.saliency, x.net, x.images, 3, every=40),
+    "content_loss": lambda x: ds.content_loss(x.images, x.images.flip(0)),
+    "deletion_curve": lambda x: ds.deletion_curve(x.net, x.images, 3, x.maps, steps=2),
+    "evaluate": lambda x: vars(ds.evaluate(x.tiny(), x.colours())),
+    "fast_stylize": lambda x: ds.fast_stylize(x.images, ds.painting("starry", 32), device=x.device),
+    "fit": lambda x: [fitted := x.tiny(), ds.fit(fitted, x.colours(), epochs=1, device=x.device)] and fitted,
+    "freeze": lambda x: [p.requires_grad for p in ds.freeze(x.tiny(), until=1).parameters()],
+    "gram": lambda x: ds.gram(x.images),
+    "gram_loss": lambda x: ds.gram_loss(x.images, ds.gram(x.images)),
+    "guided_backprop": lambda x: ds.guided_backprop(x.net, x.images, 3),
+    "insertion_curve": lambda x: ds.insertion_curve(x.net, x.images, 3, x.maps, steps=2),
+    "load_dataset": lambda x: ds.load_dataset(x.photos(), "train", size=16).batch([0, 4]),
+    "ImageDataset": lambda x: ds.load_dataset(x.photos(), "validation", size=16).subset([1, 0]).batch([0]),
+    "occlusion": lambda x: ds.occlusion(x.net, x.images, 3, window=16, stride=16),
+    "painting": lambda x: ds.painting("mosaic", 40, seed=2),
+    "painting_names": lambda x: ds.painting_names(),
+    "param_groups": lambda x: [group["lr"] for group in ds.param_groups(x.tiny(), 0.1)],
+    "rank_correlation": lambda x: ds.rank_correlation(x.maps, x.maps.flip(2)),
+    "read_image": lambda x: [ds.write_image(x.images[:1], x.folder / "a.png"), ds.read_image(x.folder / "a.png", 16)],
+    "region_weights": lambda x: ds.region_weights(x.maps),
+    "replace_head": lambda x: ds.replace_head(ds.backbone("efficientnet_lite0", device=x.device), 3),
+    "saliency": lambda x: ds.saliency(x.net, x.images, 3),
+    "sample": lambda x: ds.sample("china", 40),
+    "sample_names": lambda x: ds.sample_names(),
+    "stages": lambda x: ds.stages(x.tiny()),
+    "style_distance": lambda x: ds.style_distance(x.net, x.images, ds.painting("starry", 32)),
+    "style_layer_loss": lambda x: ds.style_layer_loss(ds.gram(x.images), ds.gram(x.images.flip(0)), 1280),
+    "style_loss": lambda x: ds.style_loss({"a": ds.gram(x.images)}, {"a": ds.gram(x.images.flip(0))}, {"a": 1280}),
+    "stylize": lambda x: ds.stylize(x.images, ds.painting("starry", 32), net=x.net, steps=3, init="noise").image,
+    "stylize_folder": lambda x: x.painted(),
+    "top_channels": lambda x: ds.top_channels(ds.gram(x.images)),
+    "total_variation": lambda x: ds.total_variation(x.images),
+    "write_image": lambda x: [ds.write_image(x.images[:1], x.folder / "a.jpg"), (x.folder / "a.jpg").read_bytes()],
+    "progress_bar": lambda x: (
+        ds.stylize(x.images, x.images, net=x.net, steps=2, callback=progress.progress_bar()).image
     ),
-    "occlusion": lambda net, folder: ds.occlusion(net, IMAGE, 3, window=16, stride=16),
-    "painting": lambda net, folder: ds.painting("mosaic", 40, seed=2),
-    "painting_names": lambda net, folder: ds.painting_names(),
-    "param_groups": lambda net, folder: [group["lr"] for group in ds.param_groups(tiny(), 0.1)],
-    "rank_correlation": lambda net, folder: ds.rank_correlation(MAP, MAP.flip(2)),
-    "read_image": lambda net, folder: [
-        ds.write_image(IMAGE[:1], folder / "a.png"),
-        ds.read_image(folder / "a.png", 16),
-    ],
-    "region_weights": lambda net, folder: ds.region_weights(MAP),
-    "replace_head": lambda net, folder: ds.replace_head(
-        ds.backbone("efficientnet_lite0", device="cpu"), 3
-    ).state_dict(),
-    "saliency": lambda net, folder: ds.saliency(net, IMAGE, 3),
-    "sample": lambda net, folder: ds.sample("china", 40),
-    "sample_names": lambda net, folder: ds.sample_names(),
-    "stages": lambda net, folder: ds.stages(tiny()),
-    "style_distance": lambda net, folder: ds.style_distance(net, IMAGE, ds.painting("starry", 32)),
-    "style_layer_loss": lambda net, folder: ds.style_layer_loss(ds.gram(IMAGE), ds.gram(IMAGE.flip(0)), 1280),
-    "style_loss": lambda net, folder: ds.style_loss({"a": ds.gram(IMAGE)}, {"a": ds.gram(IMAGE.flip(0))}, {"a": 1280}),
-    "stylize": lambda net, folder: ds.stylize(IMAGE, ds.painting("starry", 32), net=net, steps=3, init="noise").image,
-    "stylize_folder": lambda net, folder: painted(net, folder),
-    "top_channels": lambda net, folder: ds.top_channels(ds.gram(IMAGE)),
-    "total_variation": lambda net, folder: ds.total_variation(IMAGE),
-    "write_image": lambda net, folder: [ds.write_image(IMAGE[:1], folder / "a.jpg"), (folder / "a.jpg").read_bytes()],
-    "progress_bar": lambda net, folder: (
-        ds.stylize(IMAGE, IMAGE, net=net, steps=2, callback=progress.progress_bar()).image
-    ),
-    "results": lambda net, folder: results.mean_interval([1.0, 2.0, 4.0]),
-    "plots": lambda net, folder: [plots.show_images(list(IMAGE.split(1)), ["a", "b"]), plots.overlay(IMAGE, MAP)][1],
+    "results": lambda x: results.mean_interval([1.0, 2.0, 4.0]),
+    "plots": lambda x: [plots.show_images(list(x.images.split(1)), ["a", "b"]), plots.overlay(x.images, x.maps)][1],
 }
 NOT_CALLED = {"FolderResult", "StyleResult", "StyleStep", "widgets"}  # what calls return; labs have tests of their own
 
 
 # Of these the `lead` still has to state device and type: d2lstyle/engine/lbfgs.py and transfer.py.
 TO_DO = {"stylize", "stylize_folder", "progress_bar"}
-
-
-def photos(folder):
-    """A class folder to be split."""
-    return fill(folder / "photos", {"cat": 5, "dog": 5})
-
-
-def painted(net, folder):
-    """The pixels of a class folder's stylised copy."""
-    source = fill(folder / "photos", {"cat": 1, "dog": 1}, height=32, width=32)
-    ds.stylize_folder(source, folder / "out", ["starry"], net=net, steps=2, workers=1)
-    return [ds.read_image(file) for file in sorted((folder / "out").rglob("*.png"))]
 
 
 def process():
@@ -161,13 +173,13 @@ def test_a_call_neither_changes_nor_needs_what_is_around_it(net, tmp_path, name)
         (place := tmp_path / str(seed)).mkdir()
         before_call(seed)
         before = process()
-        values.append(plain(CALLS[name](net, place)))
+        values.append(plain(CALLS[name](Given(net, place))))
         after = process()
         assert {key: value for key, value in after.items() if value != before[key]} == {}
     if name not in TO_DO:
         (place := tmp_path / "defaults").mkdir()
         with user_defaults():
-            values.append(plain(CALLS[name](net, place)))
+            values.append(plain(CALLS[name](Given(net, place))))
     assert values[0] == values[1] == values[-1]
 
 
