@@ -3,7 +3,8 @@
 Each operation is a pure function of images (B, 3, H, W), float in [0, 1], and of its parameters: a number for all
 images or a tensor (B,), one for each. The classes draw these parameters; `transform.draw(images, generator)` shows
 them, and `resized_crop(images, **transform.draw(images, generator))` is what `transform(images, generator)` does.
-Results are new tensors without gradients. Shapes and parameters are checked, and, on the CPU, the scale of the pixels.
+Results are new tensors without gradients, where the images are. Shapes are checked, and, of what is on the CPU, values:
+the parameters and the scale of the pixels. On a GPU a batch takes as many launches as an image, and no waiting.
 """
 
 import math
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 
 from .engine import checks
 from .engine.checks import scaled_size
+from .engine.devices import sent
 
 LUMA = (0.2989, 0.587, 0.114)  # torchvision's grey
 CHUNK_VALUES = 2**20  # in a chunk of a batch: with fewer, threads wait for each other; more leave the cache
@@ -41,8 +43,10 @@ def _flip(images, flipped, dim):
     flipped = checks.tensor(flipped)
     if flipped.dtype != torch.bool or flipped.shape not in ((), images.shape[:1]):
         raise ValueError(f"expected flipped as ({len(images)},) bool, got {tuple(flipped.shape)} {flipped.dtype}")
-    flipped = flipped.expand(len(images)).tolist()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
+    if not images.is_cpu:
+        return torch.where(sent(flipped, images).view(-1, 1, 1, 1) > 0, images.flip(dim), images, out=out)
+    flipped = flipped.expand(len(images)).tolist()
     for chunk in chunks(images, flipped):
         out[chunk] = images[chunk].flip(dim) if flipped[chunk.start] else images[chunk]
     return out
@@ -67,17 +71,40 @@ def resized_crop(images, top, left, height, width, size):
     size = scaled_size((1, 1), size)
     H, W = images.shape[-2:]
     ranges = dict(top=(top, 0, H - 1), left=(left, 0, W - 1), height=(height, 1, H), width=(width, 1, W))
-    windows = (checks.per_image(name, x, len(images), *ends, integer=True) for name, (x, *ends) in ranges.items())
-    out, images = images.new_empty((len(images), 3, *size)), _wide(images)
-    for image, result, t, l, h, w in zip(images.split(1), out.split(1), *(side.tolist() for side in windows)):
+    windows = [checks.per_image(name, x, len(images), *ends, integer=True) for name, (x, *ends) in ranges.items()]
+    known = images.is_cpu or all(side.is_cpu for side in windows)
+    places = list(zip(*(side.tolist() for side in windows))) if known else []
+    for t, l, h, w in places:
         if t + h > H or l + w > W:
             raise ValueError(
                 f"expected windows within {H} x {W} pixels, got rows {t} to {t + h}, columns {l} to {l + w}"
             )
+    if not images.is_cpu:
+        return _crop_at_once(images, windows, size)
+    out, images = images.new_empty((len(images), 3, *size)), _wide(images)
+    for image, result, (t, l, h, w) in zip(images.split(1), out.split(1), places):
         # The antialiasing filter equals plain bilinear where nothing shrinks, at twice its cost.
         shrinks = h > size[0] or w > size[1]
         result.copy_(F.interpolate(image[:, :, t : t + h, l : l + w], size, mode="bilinear", antialias=shrinks))
     return out
+
+
+def _crop_at_once(images, windows, size):
+    """For a GPU: the pixels of a result are weighted means of those of its image, first along rows, then columns."""
+    wide, (H, W) = _wide(images), images.shape[2:]
+    top, left, height, width = beside(wide, windows)
+    rows, columns = _triangles(top, height, H, size[0]), _triangles(left, width, W, size[1])
+    return (rows @ (wide @ columns.mT)).to(images.dtype)
+
+
+def _triangles(start, length, old, new):
+    """(B, 1, new, old): of each of the `new` pixels of a window, (B,) each, the weights of the `old` of its image."""
+    start, length = start.view(-1, 1, 1, 1), length.view(-1, 1, 1, 1)
+    middles = torch.arange(max(old, new), device=start.device, dtype=start.dtype) + 0.5
+    inside, centres = middles[:old] - start, middles[:new, None] * length / new  # from the window's edge
+    weights = (1 - (inside - centres).abs() / (length / new).clamp(min=1)).clamp(min=0)
+    weights *= (inside > 0) & (inside < length)
+    return weights / weights.sum(-1, keepdim=True)
 
 
 def adjust_brightness(images, factor):
@@ -109,7 +136,7 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
         brightness, contrast, saturation: factors >= 0, a number or (B,), or None to leave one out.
         hue: shifts in [-0.5, 0.5] turns, a number or (B,), or None.
         order: (B, 4) permutations of 0 brightness, 1 contrast, 2 saturation, 3 hue; None for that order.
-            Neighbours of one order are computed together, which is faster.
+            On the CPU neighbours of one order are computed together, which is faster.
     Returns:
         (B, 3, H, W) in [0, 1]
     Raises:
@@ -120,11 +147,16 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
     checks.batch(images)
     dtype, images = images.dtype, _wide(images)
     values, adjustments = (brightness, contrast, saturation, hue), (_brighten, _contrast, _saturate, _turn)
-    factors = [
-        None if value is None else checks.per_image(name, value, len(images), *ends).to(images).view(-1, 1, 1, 1)
-        for (name, ends), value in zip(FACTORS.items(), values)
-    ]
-    orders = _orders(order, images)
+    factors = {
+        which: checks.per_image(name, value, len(images), *ends)
+        for which, ((name, ends), value) in enumerate(zip(FACTORS.items(), values))
+        if value is not None
+    }
+    order = _checked_order(order, images)
+    if order is not None and not images.is_cpu:
+        return _jitter_at_once(images, factors, order).to(dtype)
+    factors = {which: factor.view(-1, 1, 1, 1) for which, factor in zip(factors, beside(images, factors.values()))}
+    orders = [range(4)] * len(images) if order is None else order.tolist()
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     space = None
     for chunk in chunks(images, orders):
@@ -132,9 +164,41 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
         if space is None or space.shape[1] < len(x):  # made once: fresh memory costs more than the arithmetic
             space = x.new_empty(5, len(x), 1, *x.shape[2:])
         for which in orders[chunk.start]:
-            if factors[which] is not None:
+            if which in factors:
                 adjustments[which](x, factors[which][chunk], space[:, : len(x)])
     return out.to(dtype)
+
+
+def _jitter_at_once(images, factors, order):
+    """For a GPU: orders that the host may not know, and so, before and after hue, three steps that suit any image."""
+    values = [factors.get(which, torch.full_like(order[:, 0], which < 3, dtype=torch.float32)) for which in range(4)]
+    values = torch.stack(beside(images, [*values, *order.unbind(1)]), dim=1)[..., None, None, None]
+    factors, order = values.split(4, dim=1)  # (B, 4, 1, 1, 1) each
+    turns = order == 3
+    # Towards black by 1 - factor; what is done after hue is left alone before, and the other way round.
+    amounts = (1 - factors).gather(1, order.long()).masked_fill(turns, 0)
+    to_mean, to_grey = (order == 1).to(order), (order == 2).to(order)
+    late = turns.cumsum(1)
+    x, space = (
+        images.clone(memory_format=torch.contiguous_format),
+        images.new_empty(5, len(images), 1, *images.shape[2:]),
+    )
+    for after_hue in (0, 1):
+        now = amounts * (late == after_hue)
+        for place in range(after_hue, 3 + after_hue):
+            grey = _grey(x, space[0])
+            mean = grey.mean(dim=(2, 3), keepdim=True)
+            x.lerp_(grey.mul_(to_grey[:, place]).addcmul_(mean, to_mean[:, place]), now[:, place]).clamp_(0, 1)
+        if not after_hue:
+            _turn(x, factors[:, 3], space)
+    return x
+
+
+def beside(images, values):
+    """[(B,)] parameters where the images are, in their type; from elsewhere they go together, not waited for."""
+    away = [value for value in values if value.device != images.device]
+    moved = iter(sent(torch.stack(away), images) if away else ())
+    return [value.to(images.dtype) if value.device == images.device else next(moved) for value in values]
 
 
 def _wide(images):
@@ -147,14 +211,18 @@ def _brighten(x, factor, space):
 
 
 def _contrast(x, factor, space):
-    mean = (x.mean(dim=(2, 3)) * x.new_tensor(LUMA)).sum(1).view(-1, 1, 1, 1)
+    red, green, blue = x.mean(dim=(2, 3), keepdim=True).split(1, dim=1)
+    mean = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
     x.mul_(factor).add_((1 - factor) * mean).clamp_(0, 1)
 
 
 def _saturate(x, factor, space):
+    x.lerp_(_grey(x, space[0]), 1 - factor).clamp_(0, 1)
+
+
+def _grey(x, out):
     red, green, blue = x.split(1, dim=1)
-    grey = torch.mul(red, LUMA[0], out=space[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
-    x.lerp_(grey, 1 - factor).clamp_(0, 1)
+    return torch.mul(red, LUMA[0], out=out).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def _turn(x, shift, space):
@@ -174,24 +242,26 @@ def _turn(x, shift, space):
     torch.sub(v, c, alpha=2, out=base)
     # How far each channel's own place moves, in sixths within [-3, 3], so that |place + turn c| is at most one round,
     # 6c; then d = 3c - ||place + turn c| - 3c|.
-    turn = (6 * shift - x.new_tensor([0.0, 2.0, 4.0]).view(1, 3, 1, 1) + 3).remainder(6) - 3
+    turn = (6 * shift - torch.arange(0, 6, 2, device=x.device, dtype=x.dtype).view(1, 3, 1, 1) + 3).remainder(6) - 3
     torch.addcmul(place, c, turn, out=x)
     x.abs_().sub_(c, alpha=3).abs_().add_(base).clamp_(m, v)
 
 
-def _orders(order, images):
-    """[(first, second, third, fourth)] for each image."""
+def _checked_order(order, images):
+    """The order, on the CPU if the images are; there its values are looked at."""
     if order is None:
-        return [(0, 1, 2, 3)] * len(images)
-    if order.shape != (len(images), 4) or (order.sort(dim=1).values.cpu() != torch.arange(4, device="cpu")).any():
+        return None
+    order = order.cpu() if images.is_cpu else order
+    known = order.is_cpu and order.ndim == 2
+    if order.shape != (len(images), 4) or known and (order.sort(dim=1).values != torch.arange(4, device="cpu")).any():
         got = f"{tuple(order.shape)}, {order.tolist()[:2]}"
         raise ValueError(f"expected order ({len(images)}, 4) of permutations of 0, 1, 2, 3, got {got}")
-    return list(map(tuple, order.tolist()))
+    return order
 
 
 def chunks(images, keys=None):
     """Slices of a few images whose keys are equal; on a GPU, of as many as there are."""
-    most = len(images) if images.device.type != "cpu" else max(1, CHUNK_VALUES // images[0].numel())
+    most = len(images) if not images.is_cpu else max(1, CHUNK_VALUES // images[0].numel())
     start = 0
     for _, run in groupby(keys or [0] * len(images)):
         stop = start + len(list(run))
@@ -203,7 +273,7 @@ class Transform:
     """Draws parameters for each image, and hands them to a pure function."""
 
     def __call__(self, images, generator=None):
-        """New images from a batch; `generator`: a torch.Generator, or None for torch's own."""
+        """New images from a batch; `generator`: a torch.Generator, or None for torch's own of the images' device."""
         checks.batch(images)
         return self.function(images, **self.draw(images, generator))
 
@@ -212,9 +282,14 @@ class Transform:
 
 
 def uniform(images, generator, low, high, tries=None):
-    """(B,) or (B, tries) numbers, drawn where the generator lives: on the CPU, unless it is a GPU's."""
+    """(B,) or (B, tries) numbers, drawn where the generator lives, by default where the images do.
+
+    In float64 on a CPU; an Apple GPU has no such type.
+    """
     shape = (len(images),) if tries is None else (len(images), tries)
-    drawn = torch.rand(shape, generator=generator, device=generator.device if generator else "cpu", dtype=torch.float64)
+    device = (generator or images).device
+    dtype = torch.float64 if device.type == "cpu" else torch.float32
+    drawn = torch.rand(shape, generator=generator, device=device, dtype=dtype)
     return drawn * (high - low) + low
 
 
@@ -327,13 +402,15 @@ class Compose:
         self.transforms = list(transforms)
 
     def __call__(self, images, generator=None):
-        """New images from a batch; `generator`: a torch.Generator, or None for torch's own."""
+        """New images from a batch; `generator`: a torch.Generator, or None for torch's own of the images' device."""
         checks.batch(images)
         out = None
         for chunk in chunks(images):
-            x = images[chunk]
+            x = part = images[chunk]
             for transform in self.transforms:
                 x = transform(x, generator=generator)
+            if len(x) == len(images) and x is not part:  # no need of a copy
+                return x
             out = x.new_empty((len(images), *x.shape[1:])) if out is None else out
             out[chunk] = x
         return out

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from .augment import LUMA, Transform, chunks, uniform
+from .augment import LUMA, Transform, beside, chunks, uniform
 from .engine import checks
 
 PLANCK = 0.014388  # m K, the second radiation constant
@@ -37,9 +37,9 @@ def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius
     checks.batch(images)
     values = zip(RANGES.items(), (temperature, glare, x, y, radius, stretch, angle))
     kelvins, *glares = (checks.per_image(name, value, len(images), *ends) for (name, ends), value in values)
-    gains = _gains(kelvins).to(images).view(-1, 3, 1, 1)
-    glares = torch.stack([values.to(images) for values in glares], dim=1)
-    shines = (glares[:, 0] > 0).tolist()
+    parameters = torch.stack(beside(images, [*_gains(kelvins), *glares]), dim=1)[..., None, None]
+    gains, glares = parameters.split((3, 6), dim=1)
+    shines = (glares[:, 0] > 0).flatten().tolist() if images.is_cpu else [True] * len(images)
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     for chunk in chunks(images, shines):
         torch.mul(images[chunk], gains[chunk], out=out[chunk])
@@ -50,20 +50,22 @@ def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius
 
 
 def _gains(temperature):
-    """(B,) kelvin -> (B, 3) factors of pixel values that keep the luma of white."""
+    """(B,) kelvin -> for red, green and blue (B,) factors of pixel values that keep the luma of white."""
     exponents = PLANCK / checks.float64(WAVELENGTHS)
-    light = torch.expm1(exponents / NEUTRAL) / torch.expm1(exponents / temperature.view(-1, 1))
-    gains = light ** (1 / 2.2)
-    return gains / ((gains * gains.new_tensor(LUMA)).sum(1, keepdim=True) / sum(LUMA))
+    neutral = torch.expm1(exponents / NEUTRAL)
+    # Numbers of the host by numbers of a GPU: they need not be there.
+    light = [n / torch.expm1(e / temperature) for n, e in zip(neutral.tolist(), exponents.tolist())]
+    gains = [each ** (1 / 2.2) for each in light]
+    luma = sum(gain * part for gain, part in zip(gains, LUMA)) / sum(LUMA)
+    return [gain / luma for gain in gains]
 
 
 def _gaussian(glares, height, width):
-    """(b, 6) parameters -> (b, 1, H, W): soft ellipses."""
-    strength, x, y, radius, stretch, angle = (values.view(-1, 1, 1, 1) for values in glares.unbind(1))
+    """(b, 6, 1, 1) parameters -> (b, 1, H, W): soft ellipses."""
+    strength, x, y, radius, stretch, angle = glares.split(1, dim=1)
     radius, angle = radius * min(height, width), angle.deg2rad()
-    like = {"device": glares.device, "dtype": glares.dtype}
-    right = torch.arange(width, **like).view(1, 1, 1, -1) + 0.5 - x * width
-    up = y * height - torch.arange(height, **like).view(1, 1, -1, 1) - 0.5
+    pixels = torch.arange(max(height, width), device=glares.device, dtype=glares.dtype)
+    right, up = pixels[:width] + 0.5 - x * width, y * height - pixels[:height, None] - 0.5
     along = (right * angle.cos() + up * angle.sin()) / (radius * stretch)
     across = (up * angle.cos() - right * angle.sin()) / radius
     return along.square_().add_(across.square_()).mul_(-0.5).exp_().mul_(strength)

@@ -124,7 +124,11 @@ class _Mode(TorchDispatchMode):
         tensors = [leaf for leaf in flat if isinstance(leaf, torch.Tensor)]
         on_cpu = [leaf for leaf in tensors if not isinstance(leaf, GPUTensor) and leaf.ndim > 0]
         if on_cpu and len(on_cpu) < len(tensors) and packet not in COPIES:
-            if packet not in INDEXED or not isinstance(args[0], GPUTensor) or args[2:] and args[2] in on_cpu:
+            if (
+                packet not in INDEXED
+                or not isinstance(args[0], GPUTensor)
+                or any(leaf is args[2] for leaf in on_cpu if args[2:])
+            ):
                 raise RuntimeError(f"Expected all tensors to be on the same device ({packet})")
         if self.generator is not None and _is_gpu(self.generator.device) != to_gpu:
             raise RuntimeError("Expected a generator of the other device")

@@ -107,14 +107,20 @@ def float64(value):
 
 
 def per_image(name, value, batch, low=-math.inf, high=math.inf, integer=False):
-    """A number or (B,) numbers -> (B,) as `float64` or integers, all in [low, high]; else a TypeError or ValueError."""
+    """A number or (B,) numbers -> (B,) as `float64` or integers, all in [low, high]; else a TypeError or ValueError.
+
+    What is on a GPU stays there, in float32 or as integers, and its values are not looked at.
+    """
+    on_gpu = isinstance(value, torch.Tensor) and not value.is_cpu
     try:
-        value = tensor(value) if integer else float64(value)
+        value = tensor(value) if integer or on_gpu else float64(value)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"expected {name} as a number or a tensor of them, got {value!r}") from None
     if value.shape not in ((), (batch,)) or (integer and value.is_floating_point()):
         kind, got = "an integer" if integer else "a number", f"{tuple(value.shape)} {value.dtype}"
         raise ValueError(f"expected {name} as {kind} or ({batch},) of them, got {got}")
+    if on_gpu:
+        return (value if integer else value.float()).expand(batch)
     wrong = [entry for entry in value.reshape(-1).tolist() if not (low <= entry <= high and math.isfinite(entry))]
     if wrong:
         raise ValueError(f"expected {name} {interval(low, high)}, got {', '.join(map(str, wrong[:3]))}")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..backbones import backbone
-from ..engine.devices import best_device
+from ..engine.devices import best_device, sent
 from ..engine.files import file_digest
 from ..engine.gram_error import rows_of
 from ..engine.prepare import prepared
@@ -90,26 +90,25 @@ class Level(nn.Module):
         mixed_mean, covariance = _mean_and_covariance(rows_of(self.mix(features)))
         return Statistics(*_mean_and_variance(features), mixed_mean.squeeze(1), covariance)
 
-    def forward(self, features, style, alpha, generator):
+    def forward(self, features, style, alpha, noise):
         """(B, C, H, W) -> (B, width, H, W); alpha (B, 1, 1, 1) goes from the features as they are to the style's."""
         mixed = self.mix(features)
-        mixed = mixed.lerp(self._colored(mixed, style, generator), alpha)
+        mixed = mixed.lerp(self._colored(mixed, style, noise), alpha)
         if not self.adain:
             return mixed
         styled = adain(features, style.mean, (style.variance + TINY).sqrt())
         return torch.cat((features.lerp(styled, alpha), mixed), dim=1)
 
-    def _colored(self, mixed, style, generator):
+    def _colored(self, mixed, style, noise):
         """The mixtures with the style's mean and covariance: whitened by their own, then coloured by the style's.
 
-        Noise joins them in between, from which the decoder makes texture where the content is empty. It is the same for
-        every image of a batch, so that a batch equals its images alone.
+        Noise (1, N, K) joins them in between, from which the decoder makes texture where the content is empty. It is
+        the same for every image of a batch, so that a batch equals its images alone.
         """
         rows = rows_of(mixed)
         mean, covariance = _mean_and_covariance(rows)
-        whitening = torch.linalg.inv(_root(covariance, style.covariance))
+        whitening = torch.linalg.inv_ex(_root(covariance, style.covariance), check_errors=mean.is_cpu).inverse
         white = (rows - mean) @ whitening.transpose(1, 2)
-        noise = torch.randn(1, *rows.shape[1:], generator=generator, device="cpu", dtype=torch.float32).to(rows)
         white = (white + self.noise * noise) / (1 + self.noise.square()).sqrt()
         colored = white @ _root(style.covariance).transpose(1, 2) + style.mixed_mean[:, None]
         return colored.unflatten(1, mixed.shape[2:]).movedim(-1, 1)
@@ -119,7 +118,17 @@ def _root(covariance, *others):
     """The lower triangular root of (B, K, K), with a part of its mean variance, and of others', for each direction."""
     floor = TINY + sum(FLOOR * matrix.diagonal(dim1=1, dim2=2).mean(1) for matrix in (covariance, *others))
     eye = torch.eye(covariance.shape[1], device=covariance.device, dtype=covariance.dtype)
-    return torch.linalg.cholesky(covariance + floor.view(-1, 1, 1) * eye)
+    # A GPU would have to be waited for to know of NaN, the one thing that can go wrong.
+    return torch.linalg.cholesky_ex(covariance + floor.view(-1, 1, 1) * eye, check_errors=eye.is_cpu).L
+
+
+@functools.lru_cache(maxsize=2)
+@torch.inference_mode(False)
+def _noise(seed, device, shapes):
+    """[(1, N, K)] of shapes [(N, K)], the same on every device; kept, as a GPU paints sooner than they are drawn."""
+    generator, place = torch.Generator("cpu").manual_seed(seed), torch.empty(0, device=device, dtype=torch.float32)
+    drawn = [torch.randn(1, *shape, generator=generator, device="cpu", dtype=place.dtype) for shape in shapes]
+    return [sent(noise, place) for noise in drawn]
 
 
 class Decoder(nn.Module):
@@ -138,9 +147,10 @@ class Decoder(nn.Module):
 
     def forward(self, features, statistics, alpha, seed=0):
         """The picture, (B, 3, H, W), not yet clamped to [0, 1]; `seed` is that of the noise."""
-        generator = torch.Generator("cpu").manual_seed(seed)
+        shapes = tuple((features[name][0, 0].numel(), len(level.noise)) for name, level in self.levels.items())
+        noise = dict(zip(self.levels, _noise(seed, alpha.device, shapes)))
         styled = {
-            name: level(features[name], statistics[name], alpha, generator) for name, level in self.levels.items()
+            name: level(features[name], statistics[name], alpha, noise[name]) for name, level in self.levels.items()
         }
         x = self.coarse(self.join_coarse(self.deep(styled["relu5_1"]), styled["relu4_1"]))
         x = self.middle(self.join_middle(x, styled["relu3_1"]))
@@ -184,10 +194,10 @@ class FastStyle(nn.Module):
 
     def forward(self, content, statistics, alpha, seed=0):
         """Contents (B, 3, H, W) in the styles that `statistics` tells of, at strengths (B,); not clamped to [0, 1]."""
-        content = content.to(self.encoder.mean)
+        content = sent(content, self.encoder.mean)
         height, width = content.shape[2:]
         padded = F.pad(content, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        alpha = alpha.to(content).view(-1, 1, 1, 1)
+        alpha = sent(alpha, content).view(-1, 1, 1, 1)
         return self.decoder(self._features(padded), statistics, alpha, seed)[:, :, :height, :width]
 
     def statistics(self, style):
@@ -196,13 +206,13 @@ class FastStyle(nn.Module):
         return {name: level.statistics(features[name]) for name, level in self.decoder.levels.items()}
 
     def _features(self, images):
-        images = images.to(self.encoder.mean).contiguous(memory_format=torch.channels_last)
+        images = sent(images, self.encoder.mean).contiguous(memory_format=torch.channels_last)
         return {**self.encoder(images, [name for name in LEVELS if name != "pixels"]), "pixels": images}
 
 
 def mixed_statistics(styles, shares):
     """{level: Statistics} of all positions of several styles together, by the shares (1 or B, styles) of each."""
-    shares = shares.to(styles[0]["pixels"].mean).T[..., None]
+    shares = sent(shares, styles[0]["pixels"].mean).T[..., None]
     return {level: _mixture(shares, [style[level] for style in styles]) for level in styles[0]}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ..engine import checks
+from ..engine.devices import sent
 from ..samples.paintings import painting_names
 from ..samples.styles import named_styles
 from .painting import StyleBank, draw_shares, strengths
@@ -36,7 +37,10 @@ class RandomStyle:
         self.styles, self.bank = list(pictures), StyleBank(list(pictures.values()), device)
 
     def draw(self, images, generator=None):
-        """{"painted": (B,) bool, "shares": (B, styles), "alpha": (B,)}"""
+        """{"painted": (B,) bool, "shares": (B, styles), "alpha": (B,)}, on the CPU.
+
+        From one number: a GPU is waited for where the generator is its own.
+        """
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device if generator else "cpu"))
         rng = np.random.default_rng(seed)
         n = len(images)
@@ -53,9 +57,11 @@ class RandomStyle:
         out = images.clone()
         if self.p > 0:
             drawn = self.draw(images, generator)
-            chosen = drawn["painted"]
-            if chosen.any():
-                out[chosen] = self.bank.paint(images[chosen], drawn["shares"][chosen], drawn["alpha"][chosen]).to(out)
+            chosen = drawn["painted"].nonzero().flatten()
+            if len(chosen):
+                there = sent(chosen, chosen.new_empty(0, device=out.device))
+                painted = self.bank.paint(images[there], drawn["shares"][chosen], drawn["alpha"][chosen])
+                out[there] = painted.to(out)
         return out
 
     def __repr__(self):
