@@ -90,16 +90,17 @@ def resized_crop(images, top, left, height, width, size):
 
 
 def _crop_at_once(images, windows, size):
-    """For a GPU: the pixels of a result are weighted means of those of its image, first along rows, then columns."""
+    """For a GPU: the pixels of a result are weighted means of the image's, first along its rows, then its columns."""
     wide, (H, W) = _wide(images), images.shape[2:]
     top, left, height, width = beside(wide, windows)
     rows, columns = _triangles(top, height, H, size[0]), _triangles(left, width, W, size[1])
-    return (rows @ (wide @ columns.mT)).to(images.dtype)
+    narrow = (wide.flatten(1, 2) @ columns.mT).unflatten(1, (3, H))
+    return (rows[:, None] @ narrow).to(images.dtype)
 
 
 def _triangles(start, length, old, new):
-    """(B, 1, new, old): of each of the `new` pixels of a window, (B,) each, the weights of the `old` of its image."""
-    start, length = start.view(-1, 1, 1, 1), length.view(-1, 1, 1, 1)
+    """(B, new, old) weights of an image's `old` pixels in each `new` one, of windows that start and are long (B,)."""
+    start, length = start.view(-1, 1, 1), length.view(-1, 1, 1)
     middles = torch.arange(max(old, new), device=start.device, dtype=start.dtype) + 0.5
     inside, centres = middles[:old] - start, middles[:new, None] * length / new  # from the window's edge
     weights = (1 - (inside - centres).abs() / (length / new).clamp(min=1)).clamp(min=0)
@@ -147,16 +148,15 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
     checks.batch(images)
     dtype, images = images.dtype, _wide(images)
     values, adjustments = (brightness, contrast, saturation, hue), (_brighten, _contrast, _saturate, _turn)
-    factors = {
-        which: checks.per_image(name, value, len(images), *ends)
-        for which, ((name, ends), value) in enumerate(zip(FACTORS.items(), values))
-        if value is not None
-    }
+    factors = [
+        checks.per_image(name, neutral if value is None else value, len(images), *ends)
+        for (name, ends), value, neutral in zip(FACTORS.items(), values, (1, 1, 1, 0))
+    ]
     order = _checked_order(order, images)
-    if order is not None and not images.is_cpu:
+    if order is not None and not images.is_cpu and sum(value is not None for value in values) > 1:
         return _jitter_at_once(images, factors, order).to(dtype)
-    factors = {which: factor.view(-1, 1, 1, 1) for which, factor in zip(factors, beside(images, factors.values()))}
-    orders = [range(4)] * len(images) if order is None else order.tolist()
+    factors = [factor.view(-1, 1, 1, 1) for factor in beside(images, factors)]
+    orders = order.tolist() if order is not None and images.is_cpu else [range(4)] * len(images)
     out = torch.empty_like(images, memory_format=torch.contiguous_format)
     space = None
     for chunk in chunks(images, orders):
@@ -164,25 +164,20 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
         if space is None or space.shape[1] < len(x):  # made once: fresh memory costs more than the arithmetic
             space = x.new_empty(5, len(x), 1, *x.shape[2:])
         for which in orders[chunk.start]:
-            if which in factors:
+            if values[which] is not None:
                 adjustments[which](x, factors[which][chunk], space[:, : len(x)])
     return out.to(dtype)
 
 
 def _jitter_at_once(images, factors, order):
-    """For a GPU: orders that the host may not know, and so, before and after hue, three steps that suit any image."""
-    values = [factors.get(which, torch.full_like(order[:, 0], which < 3, dtype=torch.float32)) for which in range(4)]
-    values = torch.stack(beside(images, [*values, *order.unbind(1)]), dim=1)[..., None, None, None]
-    factors, order = values.split(4, dim=1)  # (B, 4, 1, 1, 1) each
-    turns = order == 3
-    # Towards black by 1 - factor; what is done after hue is left alone before, and the other way round.
-    amounts = (1 - factors).gather(1, order.long()).masked_fill(turns, 0)
-    to_mean, to_grey = (order == 1).to(order), (order == 2).to(order)
-    late = turns.cumsum(1)
-    x, space = (
-        images.clone(memory_format=torch.contiguous_format),
-        images.new_empty(5, len(images), 1, *images.shape[2:]),
-    )
+    """For a GPU, which alone may know the orders: before hue and after it three steps that suit every image."""
+    parameters = torch.stack(beside(images, [*factors, *order.unbind(1)]), dim=1)[..., None, None, None]
+    factors, order = parameters.split(4, dim=1)  # (B, 4, 1, 1, 1) each
+    hue, to_mean, to_grey = order == 3, (order == 1).to(order), (order == 2).to(order)
+    # How far a step goes to black, to the mean or to grey; what comes after hue leaves the image alone before.
+    amounts, late = (1 - factors).gather(1, order.long()).masked_fill(hue, 0), hue.cumsum(1)
+    x = images.clone(memory_format=torch.contiguous_format)
+    space = x.new_empty(5, len(x), 1, *x.shape[2:])
     for after_hue in (0, 1):
         now = amounts * (late == after_hue)
         for place in range(after_hue, 3 + after_hue):
@@ -252,8 +247,8 @@ def _checked_order(order, images):
     if order is None:
         return None
     order = order.cpu() if images.is_cpu else order
-    known = order.is_cpu and order.ndim == 2
-    if order.shape != (len(images), 4) or known and (order.sort(dim=1).values != torch.arange(4, device="cpu")).any():
+    numbers = torch.arange(4, device="cpu")
+    if order.shape != (len(images), 4) or order.is_cpu and (order.sort(dim=1).values != numbers).any():
         got = f"{tuple(order.shape)}, {order.tolist()[:2]}"
         raise ValueError(f"expected order ({len(images)}, 4) of permutations of 0, 1, 2, 3, got {got}")
     return order

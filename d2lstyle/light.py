@@ -55,7 +55,7 @@ def _gains(temperature):
     neutral = torch.expm1(exponents / NEUTRAL)
     # Numbers of the host by numbers of a GPU: they need not be there.
     light = [n / torch.expm1(e / temperature) for n, e in zip(neutral.tolist(), exponents.tolist())]
-    gains = [each ** (1 / 2.2) for each in light]
+    gains = [ratio ** (1 / 2.2) for ratio in light]
     luma = sum(gain * part for gain, part in zip(gains, LUMA)) / sum(LUMA)
     return [gain / luma for gain in gains]
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
 from PIL import Image
+from pretend_gpu import GPU, pretend_gpu
 from torchvision.transforms import v2
 
 from d2lstyle import augment
 from d2lstyle.augment import ColorJitter, Compose, RandomHorizontalFlip, RandomResizedCrop, RandomVerticalFlip
-from d2lstyle.light import Lighting
+from d2lstyle.engine import devices
+from d2lstyle.light import Lighting, adjust_lighting
 
 ADJUSTMENTS = {
     "brightness": (augment.adjust_brightness, tv.adjust_brightness, 0, 2.5),
@@ -82,7 +84,10 @@ def test_resized_crops_are_torchvisions(size):
     for i, window in enumerate(at_borders):
         for name, value in zip(("top", "left", "height", "width"), window):
             drawn[name][i] = value
-    close(augment.resized_crop(images, **drawn), torchvision_crops(images, **drawn))
+    expected = torchvision_crops(images, **drawn)
+    close(augment.resized_crop(images, **drawn), expected)
+    with pretend_gpu():
+        close(augment.resized_crop(images.to(GPU), **drawn).cpu(), expected)
 
 
 def test_one_window_for_all_images():
@@ -128,6 +133,8 @@ def test_each_image_is_jittered_in_its_own_order():
         expected.append(image)
     # A contrast of 2.5 after a saturation of 2.5 magnifies rounding.
     close(augment.color_jitter(images, **drawn, order=orders), torch.stack(expected), atol=2e-5)
+    with pretend_gpu():
+        close(augment.color_jitter(images.to(GPU), **drawn, order=orders).cpu(), torch.stack(expected), atol=2e-5)
 
 
 def test_jitter_of_nothing_is_a_copy():
@@ -195,12 +202,82 @@ def test_images_of_a_batch_are_drawn_apart(transform):
     assert len(transform(images, seeded()).unique(dim=0)) >= (2 if "Flip" in repr(transform) else 40)
 
 
+# on a GPU
+
+CPU = torch.device("cpu")
+CALLS = {
+    repr(transform): (transform.function, transform.draw(edge_cases(19), seeded(3))) for transform in TRANSFORMS[:-1]
+}
+CALLS |= {
+    "flip all": (augment.horizontal_flip, {"flipped": True}),
+    "flip none": (augment.vertical_flip, {"flipped": False}),
+    "crop": (augment.resized_crop, dict(top=2, left=3, height=10, width=12, size=(5, 30))),
+    "light": (adjust_lighting, dict(temperature=3000, glare=0.5, angle=30)),
+    "colours": (augment.color_jitter, dict(brightness=0.4, contrast=1.4, saturation=2, hue=0.3)),
+    "contrast": (augment.color_jitter, dict(contrast=0.4, order=CALLS[repr(TRANSFORMS[3])][1]["order"])),
+    "no colours": (augment.color_jitter, {}),
+}
+
+
+def moved(values, place):
+    """Parameters on another device; an Apple GPU has no float64."""
+    tensors = {name: value for name, value in values.items() if torch.is_tensor(value)}
+    return values | {
+        name: (value.float() if value.is_floating_point() else value).to(place) for name, value in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("has_float64", [True, False])
+@pytest.mark.parametrize("function, drawn", CALLS.values(), ids=CALLS)
+def test_a_gpu_gives_the_same_wherever_images_and_parameters_are(function, drawn, has_float64):
+    images = edge_cases(19)
+    expected = function(images, **drawn)
+    with pretend_gpu(has_float64):
+        there = moved(drawn, GPU)
+        for place, parameters in ((GPU, drawn), (GPU, there), (CPU, there)):
+            result = function(images.to(place), **parameters)
+            assert result.device == place and result.is_contiguous()
+            close(result.cpu(), expected)
+        assert function(images.half().to(GPU), **drawn).dtype == torch.float16
+
+
+@pytest.mark.parametrize("has_float64", [True, False])
+@pytest.mark.parametrize("place", [None, CPU, GPU], ids=str)
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=repr)
+def test_a_gpu_draws_and_works_without_waits_and_not_more_often_for_more_images(
+    transform, place, has_float64, monkeypatch
+):
+    sent, counts = [], []
+    monkeypatch.setattr(
+        augment, "sent", lambda tensor, place: sent.append(tensor.is_cpu) or devices.sent(tensor, place)
+    )
+    with pretend_gpu(has_float64) as log:
+        for batch in (40, 4):
+            images = edge_cases(40)[-batch:].to(GPU)
+            generator = place and torch.Generator(place).manual_seed(3)
+            sent.clear(), log.upload.clear(), log.launch.clear()
+            result = transform(images, generator)
+            assert result.device == GPU
+            counts.append(log.totals() | {"sent": sum(sent)})
+        assert counts[0] == counts[1] and counts[0]["wait"] == counts[0]["upload"] == 0
+        assert counts[0]["sent"] == (place is CPU) * len(getattr(transform, "transforms", [transform]))
+        if place and hasattr(transform, "draw"):
+            drawn = transform.draw(images, generator.manual_seed(3))
+            assert {value.device for value in drawn.values() if torch.is_tensor(value)} == {place}
+            close(result.cpu(), transform.function(images.cpu(), **moved(drawn, CPU)))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same():
+def test_a_gpu_that_is_there_gives_the_same_and_is_not_waited_for():
     images, there = edge_cases(19), torch.Generator("cuda").manual_seed(3)
     for transform in TRANSFORMS:
-        on_gpu = transform(images.cuda(), seeded(3))
-        assert on_gpu.is_cuda and transform(images.cuda(), there).shape == on_gpu.shape
+        moved = images.cuda()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            on_gpu, drawn_there = transform(moved, seeded(3)), transform(moved, there)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert on_gpu.is_cuda and drawn_there.shape == on_gpu.shape
         if hasattr(transform, "draw"):  # `Compose` draws for other chunks there
             close(on_gpu.cpu(), transform(images, seeded(3)), atol=1e-4)
 
