@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from .backbones import Backbone
 from .engine import checks
-from .engine.devices import seeded
+from .engine.devices import seeded, sent
 from .engine.networks import imagenet_classes
 
 STAGE_HOLDERS = {"features", "blocks", "stages", "layers", "encoder"}  # modules whose children are stages
@@ -27,9 +27,9 @@ class Classifier(nn.Module):
         self.register_buffer("std", std)
 
     def forward(self, images):
-        """Scores before the softmax; the images are normalised here."""
+        """Scores before the softmax, on the model's device; the images, from any, are normalised here."""
         checks.batch(images)
-        return self.model((images - self.mean) / self.std)
+        return self.model((sent(images, self.mean) - self.mean) / self.std)
 
 
 CHAINS = (Classifier, nn.Sequential, nn.DataParallel)  # whose last layer is their module's

@@ -13,11 +13,13 @@ from torch.nn.parameter import is_lazy
 
 from .backbones import Backbone
 from .engine import checks
-from .engine.batches import all_labels, batch_of, dataset_of, scores_of, with_generator
-from .engine.devices import PRECISIONS, best_device, seeded, trains_in_bf16
+from .engine.batches import all_labels, batch_of, dataset_of, pinned, scores_of, with_generator
+from .engine.devices import PRECISIONS, best_device, seeded, sent, trains_in_bf16
+from .engine.later import Fetching, Later
 from .finetune import param_groups
 
 WARM_UP = 0.1  # of all steps: a new head's first gradients are large and would shake what was learned
+LOOK_EVERY = 50  # steps on a GPU: to look at a loss is to wait for it
 
 
 @torch.inference_mode(False)  # a caller in that mode, or under no_grad, has no graph in mind; this needs one
@@ -55,41 +57,45 @@ def fit(
         batch_size: images a step, at most; batches of an epoch differ by one image at most.
         class_weights: what an image of each class counts in the training loss, a weighted mean: a list with one number
             a class; "balanced", N / (classes * images of the class); None for all alike.
-        augment: transform of a batch of training images, such as `Compose`; None for none.
+        augment: transform of a batch of training images, such as `Compose`; None for none. It is handed images, and a
+            generator if it takes one, on the model's device.
         precision: "fp32", "bf16" or "auto": bf16 on GPUs that have it, and for networks without depthwise convolutions
             on CPUs with AMX, else fp32. Weights are fp32 in any case.
         seed: of the order, of the augmentation, and of dropout. Equal seeds give equal runs on one device.
         device: "auto", or a torch device; the model is moved there.
-        callback: called with a FitStep after each step. A KeyboardInterrupt, there or anywhere, ends the training.
+        callback: called with a FitStep after each step, for which a GPU is waited for only if the callback reads its
+            loss. A KeyboardInterrupt, there or anywhere, ends the training.
     Returns:
         History.
     Raises:
         TypeError, ValueError: an empty set, images or labels that are not as said above, a label that the head does
             not know, a model that cannot be trained, or a setting out of range.
-        FloatingPointError: the loss, or a score in validation, became NaN or infinite.
+        FloatingPointError: the loss, or a score in validation, became NaN or infinite; on a GPU that is found out after
+            some steps more.
     """
     train, validation = _checked(train, validation, epochs, batch_size, precision, weight_decay)
-    groups = param_groups(_trainable(model), lr, head_multiplier=head_multiplier)
-    weights = _class_weights(class_weights, train)
+    weights, device, seed = _class_weights(class_weights, train), best_device(device), checks.seed(seed)
+    groups = param_groups(_trainable(model).to(device), lr, head_multiplier=head_multiplier)
     log, interrupted = _Log(model, validation), False
     try:
-        device, order = best_device(device), torch.Generator().manual_seed(checks.seed(seed))
-        place = _place_of(model.to(device))
+        place, order = _place_of(model), torch.Generator().manual_seed(seed)
+        chance = order if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
         # fused: one pass over all weights instead of one an operation
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda"))
         batches = math.ceil(len(train) / batch_size)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _part_of_lr(step, epochs * batches))
         bf16, draws = trains_in_bf16(precision, model, device), seeded(seed)
-        step = _Step(model, optimizer, schedule, with_generator(augment), order, weights, bf16, draws)
-        log.add_epoch([(math.nan, math.nan, 1)])  # number 0, before training
+        step = _Step(model, optimizer, schedule, with_generator(augment), chance, weights, bf16, draws)
+        log.add_epoch(math.nan, math.nan)  # number 0, before training
         for epoch in range(1, epochs + 1):
-            seen = []  # (loss, accuracy, images) of each batch
+            seen = _Seen(schedule.last_epoch)
             for indices in torch.randperm(len(train), generator=order, device="cpu").tensor_split(batches):
-                seen.append(step(*batch_of(train, indices, place)))
-                accuracy = log.add_epoch(seen) if len(seen) == batches else None
+                loss = seen.add(step(*batch_of(train, indices, place)), len(indices))
+                accuracy = log.add_epoch(*seen.means()) if len(seen.sizes) == batches else None
                 if callback:
-                    done, loss = schedule.last_epoch, seen[-1][0]
-                    callback(FitStep(done, epochs * batches, epoch, epochs, log.seconds(), loss, accuracy))
+                    callback(
+                        FitStep(schedule.last_epoch, epochs * batches, epoch, epochs, log.seconds(), loss, accuracy)
+                    )
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:
@@ -107,31 +113,61 @@ class _Step:
     schedule: object
     augment: object
     generator: torch.Generator
-    weights: object  # of the classes, for scores
+    weights: object  # of the classes, or a function of scores that gives them
     bf16: bool
     draws: seeded  # of dropout, and of transforms that know no generator
 
     def __call__(self, images, labels):
-        """(loss, accuracy, images), as they were before."""
+        """(loss, accuracy), (2,) on the device, as they were before."""
         # It takes time to look out for random numbers: after a first step without any there will be none.
         with self.draws if self.schedule.last_epoch == 0 or self.draws.generators else nullcontext():
             return self._move(self.augment(images, self.generator), labels)
 
     def _move(self, images, labels):
         self.model.train()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+        kind = images.device.type
+        has_bf16 = self.bf16 or torch.amp.is_autocast_available(kind)  # on other kinds of devices it cannot be on
+        with torch.autocast(kind, torch.bfloat16, enabled=self.bf16) if has_bf16 else nullcontext():
             scores = scores_of(self.model, images, labels).float()
-        labels = labels.to(scores.device)
-        loss = F.cross_entropy(scores, labels, self.weights(scores))
-        hits = (scores.argmax(1) == labels).float().mean()
-        value, accuracy = torch.stack([loss.detach(), hits]).tolist()  # the step's one wait for a GPU
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss is {value} at step {self.schedule.last_epoch + 1}: try a smaller lr")
+        if callable(self.weights):
+            self.weights = self.weights(scores)
+        guesses = scores.argmax(1)
+        labels = sent(pinned(labels, guesses), guesses)
+        loss = F.cross_entropy(scores, labels, self.weights)
+        hits = (guesses == labels).float().mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
-        return value, accuracy, len(labels)
+        return torch.stack([loss.detach(), hits])
+
+
+class _Seen:
+    """Loss and accuracy of each batch of an epoch; those on a GPU are read many at once."""
+
+    def __init__(self, done):
+        self.done, self.unread, self.read, self.sizes = done, [], [], []
+
+    def add(self, values, size):
+        """Loss and accuracy, (2,), of a batch of `size` images; returns the loss, to be fetched."""
+        self.unread.append(values)
+        self.sizes.append(size)
+        if values.is_cpu or len(self.unread) == LOOK_EVERY:
+            self._look()
+        return Later(values[0].item)
+
+    def means(self):
+        """[loss, accuracy] over all images."""
+        self._look()
+        return [sum(v * n for v, n in zip(column, self.sizes)) / sum(self.sizes) for column in zip(*self.read)]
+
+    def _look(self):
+        values, self.unread = torch.stack(self.unread).tolist() if self.unread else [], []
+        for loss, accuracy in values:
+            self.read.append((loss, accuracy))
+            if not math.isfinite(loss):
+                step = self.done + len(self.read)
+                raise FloatingPointError(f"the loss is {loss} at step {step}: try a smaller lr")
 
 
 def _part_of_lr(step, steps):
@@ -143,13 +179,13 @@ def _part_of_lr(step, steps):
 
 
 def evaluate(model, data, *, batch_size=100):
-    """Accuracy of a classifier on a data set, where the model is; nothing is augmented.
+    """Accuracy of a classifier on a data set, computed where the model is; nothing is augmented.
 
     Args:
         model, data: as for `fit`.
-        batch_size: images a pass.
+        batch_size: images a pass; all scores, (N, classes), wait on the device for the end.
     Returns:
-        Evaluation: the accuracy as a float, with loss, labels, probabilities and predictions.
+        Evaluation, on the CPU: the accuracy as a float, with loss, labels, probabilities and predictions.
     Raises:
         TypeError, ValueError: as for `fit`.
         FloatingPointError: a score is NaN or infinite.
@@ -163,11 +199,11 @@ def evaluate(model, data, *, batch_size=100):
         with torch.inference_mode():
             for indices in torch.arange(len(data), device="cpu").split(batch_size):
                 images, y = batch_of(data, indices, place)
-                scores.append(scores_of(model, images, y).float().cpu())
+                scores.append(scores_of(model, images, y).float())
                 labels.append(y)
     finally:
         _set_modes(modes)
-    scores, labels = torch.cat(scores), torch.cat(labels)
+    scores, labels = torch.cat(scores).cpu(), torch.cat(labels)
     if wrong := (~scores.isfinite().all(1)).sum().item():
         raise FloatingPointError(f"the scores of {wrong} of {len(scores)} images are NaN or infinite")
     return Evaluation(labels, scores.softmax(1), F.cross_entropy(scores, labels).item())
@@ -197,8 +233,11 @@ class Evaluation(float):
 
 
 @dataclass(frozen=True)
-class FitStep:
-    """What a training step reports; `validation` is the accuracy after an epoch's last step, and None elsewhere."""
+class FitStep(Fetching):
+    """What a training step reports; `validation` is the accuracy after an epoch's last step, and None elsewhere.
+
+    The loss stays on the device until it is read, as a float; then the program waits for a GPU.
+    """
 
     step: int
     steps: int
@@ -245,21 +284,18 @@ class _Log:
         self.epochs, self.best_epoch, self.best_score, self.modes = [], 0, (-1, 0), _modes(model)
         self.best_state = copy.deepcopy(model.state_dict())
 
-    def add_epoch(self, batches):
-        """From batches of (loss, accuracy, images): validate, keep the best; the accuracy in validation."""
-        losses, accuracies, sizes = zip(*batches)
-        means = [sum(v * n for v, n in zip(values, sizes)) / sum(sizes) for values in (losses, accuracies)]
-        number, loss, accuracy = len(self.epochs), math.nan, math.nan
-        state = copy.deepcopy(self.model.state_dict())
+    def add_epoch(self, train_loss, train_accuracy):
+        """Validate, keep the best; the accuracy in validation."""
+        number, loss, accuracy, state = len(self.epochs), math.nan, math.nan, self.model.state_dict()
         pairs = ((best, state[name]) for name, best in self.best_state.items() if isinstance(best, torch.Tensor))
-        if any((before.isfinite() & ~now.isfinite()).any() for before, now in pairs):
+        if torch.stack([(before.isfinite() & ~now.isfinite()).any() for before, now in pairs]).any():
             raise FloatingPointError(f"weights became NaN or infinite in epoch {number}: try a smaller lr")
         if self.validation is not None:
             result = evaluate(self.model, self.validation)
             loss, accuracy = result.loss, result.accuracy
-        self.epochs.append(Epoch(number, *means, loss, accuracy, self.seconds()))
+        self.epochs.append(Epoch(number, train_loss, train_accuracy, loss, accuracy, self.seconds()))
         if self.validation is None or (accuracy, -loss) > self.best_score:
-            self.best_epoch, self.best_score, self.best_state = number, (accuracy, -loss), state
+            self.best_epoch, self.best_score, self.best_state = number, (accuracy, -loss), copy.deepcopy(state)
         return accuracy
 
     def restore(self):
@@ -316,12 +352,12 @@ def _trainable(model):
 
 
 def _class_weights(class_weights, data):
-    """A function of scores (B, classes) that gives the weights of their classes, or None."""
+    """A function of scores (B, classes) that gives the weights of their classes beside them; None for equal ones."""
     if class_weights is None:
-        return lambda scores: None
+        return None
     if isinstance(class_weights, str):
         checks.choice("class_weights", class_weights, ["balanced"])
         counts = all_labels(data).bincount().double()
         balanced = counts.sum() / ((counts > 0).sum() * counts.clamp(min=1))  # a class without images weighs nothing
-        return lambda scores: F.pad(balanced, (0, scores.shape[1] - len(counts))).to(scores)
-    return lambda scores: checks.per_image("class_weights", class_weights, scores.shape[1], low=1e-6).to(scores)
+        return lambda scores: sent(F.pad(balanced, (0, scores.shape[1] - len(counts))), scores)
+    return lambda scores: sent(checks.per_image("class_weights", class_weights, scores.shape[1], low=1e-6), scores)

@@ -95,6 +95,9 @@ class _Mode(TorchDispatchMode):
 
     def run(self, function, args, kwargs):
         """The result of an operation, wrapped where it is on the GPU."""
+        if torch.is_inference_mode_enabled() and function._can_decompose():  # there torch hands these over whole
+            with self:
+                return function.decompose(*args, **kwargs)
         packet, flat = function.overloadpacket, _leaves((args, kwargs))
         wrappers = {id(leaf.held): leaf for leaf in flat if isinstance(leaf, GPUTensor)}
         if packet is aten.copy_:
@@ -154,7 +157,7 @@ class _Mode(TorchDispatchMode):
         if kind != "launch" and self.graph is not None:
             raise RuntimeError("operation not permitted when stream is capturing")
         frame = sys._getframe()
-        while frame and not any(part in frame.f_code.co_filename for part in ("/d2lstyle/", "<cell")):
+        while frame and not _asks(frame.f_code):
             frame = frame.f_back
         line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}" if frame else "elsewhere"
         getattr(self.log, kind)[line] += 1
@@ -226,6 +229,12 @@ def pretend_gpu(has_float64=True):
 def _autocast(device_type, *args, **kwargs):
     """torch.autocast, which does nothing on the GPU here: it has no bf16."""
     return nullcontext() if _is_gpu(device_type) else torch.amp.autocast(device_type, *args, **kwargs)
+
+
+def _asks(code):
+    """Whether it is code of d2lstyle or of a cell, and not what only stands in between: `seeded`, `Fetching`."""
+    stands_between = code.co_name in ("__torch_dispatch__", "__getattribute__")
+    return any(part in code.co_filename for part in ("/d2lstyle/", "<cell")) and not stands_between
 
 
 def _is_gpu(device):

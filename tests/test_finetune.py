@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from pretend_gpu import GPU, pretend_gpu
 from small_models import colours, linear, tiny, weights
 from torch import nn
 from torchvision import models
@@ -200,6 +201,23 @@ def test_a_backbone_is_copied_and_trainable(net):
     assert not any(parameter.requires_grad for parameter in net.parameters())
     fit(model, colours(8, 32), epochs=1)
     assert torch.equal(weights(net), before)
+
+
+def test_a_classifier_takes_images_of_any_device_and_float_type(net):
+    images, alone = colours(2, 32)[0], replace_head(net, 3, reuse_rows={1: "hotdog"}).eval()
+    expected = alone(images.half().float())
+    assert torch.equal(alone(images.half().double()), expected)
+    with pretend_gpu(has_float64=False) as log:
+        model = replace_head(copy.deepcopy(net).to(GPU), 3, reuse_rows={1: "hotdog"}).eval()
+        placed = images.half(), images.half().double(), images.half().to(GPU)
+        before = log.totals()
+        for given in placed:
+            scores = model(given)
+            assert scores.device == GPU and torch.allclose(scores.cpu(), expected, atol=1e-4)
+        after = log.totals()
+        assert (after["wait"] - before["wait"], after["upload"] - before["upload"]) == (3, 0)  # .cpu() here
+        model(images.requires_grad_(True)).sum().backward()
+    assert images.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(

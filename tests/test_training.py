@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pretend_gpu import GPU, pretend_gpu
 from sklearn.utils.class_weight import compute_class_weight
 from small_models import colours, linear, tiny, weights
 from torch import nn
@@ -18,7 +19,17 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import models
 
-from d2lstyle import FolderResult, backbone, cascading_randomization, deletion_curve, evaluate, fit, saliency, stylize
+from d2lstyle import (
+    FolderResult,
+    backbone,
+    cascading_randomization,
+    deletion_curve,
+    evaluate,
+    fit,
+    saliency,
+    stylize,
+    training,
+)
 
 
 def test_one_step_is_adamw_on_the_mean_cross_entropy():
@@ -401,6 +412,72 @@ def test_settings_out_of_range(settings, words):
 def test_a_loss_that_is_not_finite_is_an_error():
     with pytest.raises(FloatingPointError, match="the loss is nan at step 1: try a smaller lr"):
         fit(tiny(), (X * math.nan, Y), epochs=1)
+
+
+CPU = torch.device("cpu")
+PLACES = {
+    "all on the CPU": (CPU, lambda images, labels: (images, labels)),
+    "images on the GPU": (CPU, lambda images, labels: (images.to(GPU), labels)),
+    "labels on the GPU": (GPU, lambda images, labels: (images, labels.to(GPU))),
+    "all on the GPU": (GPU, lambda images, labels: (images.to(GPU), labels.to(GPU))),
+    "items on the GPU": (CPU, lambda images, labels: list(zip(images.to(GPU), labels.to(GPU)))),
+    "images of items on the GPU": (GPU, lambda images, labels: list(zip(images.to(GPU), labels.tolist()))),
+}
+
+
+@pytest.mark.parametrize("place, data", PLACES.values(), ids=PLACES)
+def test_a_gpu_trains_as_the_cpu_wherever_model_and_data_are(place, data):
+    alone = tiny()
+    alone.features[0].bias = alone.features[4].bias = None  # normalised away, and so moved by rounding alone
+    model, options = copy.deepcopy(alone), {"epochs": 2, "batch_size": 20, "class_weights": [1, 2]}
+    expected = fit(alone, colours(), colours(20, seed=1), device="cpu", **options)
+    with pretend_gpu(has_float64=False):
+        history = fit(model.to(place), data(*colours()), data(*colours(20, seed=1)), **options)
+        result = evaluate(model, data(*colours(20, seed=2)))
+        assert {value.device for value in model.state_dict().values()} == {GPU}
+        assert result.probabilities.device == result.labels.device == CPU
+        assert torch.allclose(weights(model.cpu()), weights(alone), atol=1e-4)
+    alike = [torch.tensor([[*vars(epoch).values()][:-1] for epoch in run.epochs]) for run in (history, expected)]
+    assert torch.allclose(*alike, atol=1e-4, equal_nan=True)  # but for the seconds
+    assert torch.allclose(result.probabilities, evaluate(alone, colours(20, seed=2)).probabilities, atol=1e-4)
+
+
+def noisy(images, generator):
+    return images + torch.rand(images.shape, generator=generator, device=images.device) / 10
+
+
+@pytest.mark.parametrize("place", [CPU, GPU])
+@pytest.mark.parametrize(
+    "options, waits",  # a step
+    [
+        ({"augment": noisy, "class_weights": "balanced", "callback": lambda step: step.validation}, 0),
+        ({"callback": lambda step: (step.loss, str(step))}, 1),
+    ],
+)
+def test_steps_on_a_gpu_wait_for_nothing(options, waits, place):
+    for steps in (2, 12):
+        model, (images, labels) = linear().insert(2, nn.Dropout()), colours(10 * steps)
+        with pretend_gpu(has_float64=False) as log:
+            data, model = (images.to(place), labels), model.to(GPU)
+            before = log.totals()
+            fit(model, data, data, epochs=1, batch_size=10, **options)
+            counts = {kind: count - before[kind] for kind, count in log.totals().items()}
+        # before and after the epoch one to evaluate and one to look for NaN in the weights; one for its losses
+        assert (counts["wait"], counts["upload"]) == (2 + 3 + steps * waits, 0)
+
+
+@pytest.mark.parametrize("place, look_every, found_after", [("cpu", 5, 7), (GPU, 5, 10), (GPU, 50, 12)])
+def test_the_step_of_a_loss_that_is_not_finite_is_named(monkeypatch, place, look_every, found_after):
+    augmented, steps = [], []
+
+    def spoilt(images):
+        augmented.append(images)
+        return images * math.nan if len(augmented) == 12 + 7 else images
+
+    monkeypatch.setattr(training, "LOOK_EVERY", look_every)
+    with pretend_gpu(), pytest.raises(FloatingPointError, match="the loss is nan at step 19: try a smaller lr"):
+        fit(linear(), colours(24), epochs=2, batch_size=2, augment=spoilt, device=place, callback=steps.append)
+    assert len(augmented) == len(steps) + 1 == 12 + found_after
 
 
 def test_evaluation_by_hand():

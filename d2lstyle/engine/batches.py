@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from . import checks
+from .devices import sent
 
 
 def dataset_of(data, purpose):
@@ -30,15 +31,23 @@ def dataset_of(data, purpose):
 
 
 def batch_of(data, indices, place):
-    """Images like the tensor `place`, and their labels on the CPU."""
+    """Images like the tensor `place`, and their labels on the CPU; of a GPU's, items' labels alone are waited for."""
     if isinstance(data, TensorDataset):
-        images, labels = data[indices]
+        images, labels = data.tensors
+        images, labels = images[sent(indices, images, torch.long)], labels[indices]
     else:
         images, labels = data.batch(indices) if hasattr(data, "batch") else _collated([data[int(i)] for i in indices])
         checks.batch(images, channels=None)
         checks.scale(images)
         labels = checks.labels(labels, len(images))
-    return images.to(place.device, place.dtype, memory_format=torch.channels_last), labels
+    if images.is_cpu:
+        images = pinned(images.to(place.dtype, memory_format=torch.channels_last), place)
+    return sent(images, place).contiguous(memory_format=torch.channels_last), labels
+
+
+def pinned(tensor, place):
+    """A tensor of the CPU, for CUDA in memory from which it is sent while the program goes on."""
+    return tensor.pin_memory() if place.is_cuda else tensor
 
 
 def _collated(items):

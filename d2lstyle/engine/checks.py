@@ -136,13 +136,13 @@ def batch(images, name="images", channels=3):
         raise ValueError(f"expected {name} of shape {shape}, got {tuple(images.shape)}")
     if not images.is_floating_point():
         raise ValueError(f"expected {name} as float in [0, 1], got {images.dtype}: divide by its largest value")
-    if channels == 3 and images.device.type == "cpu":  # a GPU would have to be waited for
+    if channels == 3:
         scale(images, name)
 
 
 def scale(images, name="images"):
     """Raise ValueError if images (B, C, H, W) are on another scale than [0, 1], as 16 x 16 or so of the pixels tell."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or images.device.type != "cpu":  # a GPU would have to be waited for
         return
     step = [max(1, side // 16) for side in images.shape[2:]]
     low, high = (end.item() for end in images.detach()[..., :: step[0], :: step[1]].aminmax())
@@ -155,6 +155,8 @@ def labels(values, count):
     """(N,) int64 of class numbers (N,) or (N, 1) in whatever type, or of one-hot rows (N, C); else a ValueError."""
     expected = f"expected labels as {count} class numbers from 0 on, or as one-hot rows"
     try:
+        if isinstance(values, (list, tuple)) and all(isinstance(value, torch.Tensor) for value in values):
+            values = torch.stack(values)  # of a GPU: one wait for all
         numbers = values if isinstance(values, torch.Tensor) else torch.tensor(np.asarray(values), device="cpu")
         numbers = numbers.detach().cpu().double()
     except (TypeError, ValueError, RuntimeError):

@@ -37,10 +37,10 @@ def accelerator():
     return torch.device("mps") if torch.backends.mps.is_available() else None
 
 
-def sent(tensor, place):
-    """A tensor on the device of the tensor `place`, and in its type; the program does not wait until it is there."""
+def sent(tensor, place, dtype=None):
+    """A tensor on the device of the tensor `place`, in its type or in `dtype`; nobody waits until it is there."""
     # Pageable memory is staged before the call returns, so it may be freed; an Apple GPU would read it later.
-    return tensor.to(place.device, place.dtype, non_blocking=tensor.is_cpu and place.device.type != "mps")
+    return tensor.to(place.device, dtype or place.dtype, non_blocking=tensor.is_cpu and place.device.type != "mps")
 
 
 class typed(TorchFunctionMode):  # noqa: N801, used as a context

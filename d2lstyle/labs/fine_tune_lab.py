@@ -33,15 +33,21 @@ class FineTuneLab(Lab):
     Attributes:
         sliders: {name: widget}; place: where the mistakes are looked for.
         model: the classifier trained last, or None.
+        history: FitSteps of the last training.
         losses, accuracies: the curves: [(step, loss)] and [(epoch, accuracy on validation images)].
         result: Evaluation on the test images, or None.
     """
+
+    losses = property(lambda self: [(step.step, step.loss) for step in self.history])
+    accuracies = property(
+        lambda self: [(step.epoch, step.validation) for step in self.history if step.validation is not None]
+    )
 
     def __init__(self, root="data", *, net=None, images=5, epochs=5, size=96, seed=0):
         super().__init__()
         self.net = backbone("efficientnet_lite0") if net is None else net
         self.seed, self._options = seed, {"root": root, "size": size, "seed": seed}
-        self.model, self.result, self._figure, self.losses, self.accuracies = None, None, None, [], []
+        self.model, self.result, self._figure, self.history = None, None, None, []
         self._n_stages = len(stages(replace_head(self.net, 2)))
         self.sliders = {
             "freeze": slider("frozen stages", min(5, self._n_stages), 0, self._n_stages, 1),
@@ -74,7 +80,7 @@ class FineTuneLab(Lab):
 
     def _train(self, checkpoint):
         settings, place = {name: control.value for name, control in self.sliders.items()}, self.place.value
-        self.losses, self.accuracies, self.result = [], [], None
+        self.history, self.result = [], None
         self.mistakes.layout.display = "none"
 
         def loading(split):
@@ -84,11 +90,10 @@ class FineTuneLab(Lab):
         progress = Progress(self.controls, checkpoint)
 
         def trained(step):
-            self.losses.append((step.step, step.loss))
-            if step.validation is not None:
-                self.accuracies.append((step.epoch, step.validation))
-            self._draw_charts(throttled=step.step < step.steps)
-            progress(step.step, step.steps, f"epoch {step.epoch} of {step.epochs}, step {step.step} of {step.steps}")
+            self.history.append(step)
+            text = f"epoch {step.epoch} of {step.epochs}, step {step.step} of {step.steps}"
+            if progress(step.step, step.steps, text):  # to read the losses is to wait for a GPU
+                self._draw_charts(throttled=step.step < step.steps)
 
         self.model = self._fit(settings, train, validation, trained)
         checkpoint()
