@@ -52,7 +52,7 @@ class RandomStyle:
         }
 
     def __call__(self, images, generator=None):
-        """New images from a batch (B, 3, H, W) in [0, 1]; `generator`: a torch.Generator, or None for torch's own."""
+        """New images from a batch (B, 3, H, W) in [0, 1]; `generator`: a torch.Generator, or None for the CPU's own."""
         checks.batch(images)
         out = images.clone()
         if self.p > 0:

@@ -1,11 +1,11 @@
 """Style transfer in one pass: what comes out, that images do not mix, that the shipped weights know unseen styles."""
 
 import functools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 
 import d2lstyle as ds
 from d2lstyle import fast_stylize
@@ -155,13 +155,20 @@ def test_the_network_is_small_frozen_and_loaded_once(model):
     assert model is fast_network(torch.device("cpu")) and model is fast_network("cpu:0")
 
 
-def test_a_gpu_has_one_network_by_whatever_name(monkeypatch):
-    """No GPU is needed: "cuda" is taken for what `torch.empty` makes of it."""
-    monkeypatch.setattr(network, "best_device", lambda device: "cuda" if device == "auto" else device)
-    monkeypatch.setattr(torch, "empty", lambda size, device: SimpleNamespace(device=torch.device("cuda", 0)))
-    monkeypatch.setattr(network, "_loaded", functools.cache(lambda device: [device]))
-    networks = [fast_network(device) for device in ("auto", "cuda", "cuda:0", torch.device("cuda"))]
-    assert all(model is networks[0] for model in networks) and networks[0] == ["cuda:0"]
+def test_a_gpu_has_one_network_by_whatever_name():
+    with pretend_gpu():
+        assert fast_network("auto") is fast_network(GPU.type) is fast_network(str(GPU)) is fast_network(GPU)
+
+
+@pytest.mark.parametrize("has_float64", [True, False])
+def test_a_gpu_paints_the_same_whatever_is_on_it(contents, starry, mosaic, has_float64):
+    shares, alpha = torch.tensor([[1, 0.5], [0.2, 3]]), torch.tensor([0.5, 1.0])
+    expected = fast_stylize(contents, [starry, mosaic], style_weights=shares, alpha=alpha, device="cpu")
+    with pretend_gpu(has_float64):
+        for *places, device in (["cpu"] * 4 + ["auto"], [GPU] * 4 + ["cpu"], [GPU, "cpu", GPU, "cpu", "auto"]):
+            content, style, weights, strengths = map(torch.Tensor.to, (contents, starry, shares, alpha), places)
+            painted = fast_stylize(content, [style, mosaic], style_weights=weights, alpha=strengths, device=device)
+            assert painted.device.type == "cpu" and close(painted, expected, 1e-5)
 
 
 def test_missing_or_damaged_weights_are_named(tmp_path):

@@ -1,10 +1,9 @@
 """Style transfer as a transform, on pictures of 48 pixels."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 
 from d2lstyle import (
     ColorJitter,
@@ -58,15 +57,29 @@ def test_p_zero_passes_images_and_changes_no_other_draw(images, pictures):
     assert torch.equal(chains[0](images, generator(3)), chains[1](images, generator(3)))
 
 
-def test_strength_zero_passes_images_and_the_device_of_the_generator_is_its_own(images, pictures, monkeypatch):
+def test_strength_zero_passes_images(images, pictures):
     assert torch.equal(RandomStyle(1, alpha=0, styles=pictures, device="cpu")(images, generator()), images)
-    randint, devices = torch.randint, []
-    monkeypatch.setattr(torch, "randint", lambda *a, device, **k: devices.append(device) or randint(*a, **k))
-    on_gpu = SimpleNamespace(device=torch.device("cuda", 0))
-    with pytest.raises(TypeError):  # where there is none, torch takes no such thing for a generator
-        RandomStyle(styles=pictures).draw(images, on_gpu)
-    RandomStyle(styles=pictures).draw(images)
-    assert devices == [on_gpu.device, "cpu"]
+
+
+@pytest.mark.parametrize("has_float64", [True, False])
+@pytest.mark.parametrize("place", [None, "cpu", GPU], ids=str)
+def test_a_gpu_paints_the_same_and_is_waited_for_once_at_most(images, pictures, always, place, has_float64):
+    """For the one number that its own generator draws. Whichever device has the images."""
+    with pretend_gpu(has_float64) as log:
+        on_gpu, launches = RandomStyle(1, alpha=(0.2, 1), styles=pictures), []
+        on_gpu(images.to(GPU))  # sees its styles in this size
+        for batch in (images.repeat(3, 1, 1, 1), images):
+            batch, dice = batch.to(GPU), place and torch.Generator(place).manual_seed(7)
+            before = log.totals()
+            painted = on_gpu(batch, dice)
+            counts = {kind: count - before[kind] for kind, count in log.totals().items()}
+            launches.append(counts.pop("launch"))
+            assert painted.device == GPU and counts == {"wait": int(place == GPU), "upload": 0}
+        assert launches[0] == launches[1]
+        if place:
+            expected = always(images, generator(7))
+            for result in (painted, on_gpu(images, dice.manual_seed(7)), always(batch, dice.manual_seed(7))):
+                torch.testing.assert_close(result.cpu(), expected, rtol=0, atol=1e-5)
 
 
 def test_p_is_the_part_that_is_painted(images, pictures):
