@@ -27,7 +27,14 @@ COPIES = (aten._to_copy, aten.copy_)
 INDEXED = (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_)  # these take indices of the CPU, too
 # The host has to know a value, or how large the result is, or whether it went well.
 WAITS = (aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten._unique2, aten.unique_dim)
-WAITS += (aten.unique_consecutive, aten.bincount, aten.repeat_interleave, aten._linalg_check_errors, aten.is_nonzero)
+WAITS += (
+    aten.allclose,
+    aten.unique_consecutive,
+    aten.bincount,
+    aten.repeat_interleave,
+    aten._linalg_check_errors,
+    aten.is_nonzero,
+)
 
 
 class Log:

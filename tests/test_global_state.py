@@ -74,7 +74,7 @@ CALLS = {
     "adjust_lighting": lambda x: adjust_lighting(x.images, 3000, 0.5),
     "backbone": lambda x: ds.backbone("vgg19", device=x.device)(x.images, ["relu1_1"]),
     "Backbone": lambda x: ds.backbone("resnet18", weights=None, device=x.device),
-    "cascading_randomization": lambda x: ds.cascading_randomization(ds.saliency, x.net, x.images, 3, every=40),
+    "cascading_randomization": lambda x: ds.cascading_randomization(ds.saliency, x.net, x.images, 3, every=99),
     "content_loss": lambda x: ds.content_loss(x.images, x.images.flip(0)),
     "deletion_curve": lambda x: ds.deletion_curve(x.net, x.images, 3, x.maps, steps=2),
     "evaluate": lambda x: vars(ds.evaluate(x.tiny(), x.colours())),

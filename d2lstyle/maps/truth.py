@@ -137,18 +137,19 @@ def _curve(scorer, start, end, targets, maps, steps, at_once):
     if maps.ndim != 4 or maps.shape[1:] != (1, *start.shape[2:]) or len(maps) not in (1, len(start)):
         expected = f"expected maps ({len(start)}, 1, {start.shape[2]}, {start.shape[3]})"
         raise ValueError(f"{expected}, got {tuple(maps.shape)}")
-    like = {"dtype": torch.float32, "device": start.device}
-    parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1, **like)
+    parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1, dtype=torch.float32, device="cpu")
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
     ranks = ranks.to(start.device).expand(len(start), -1, -1, -1)
-    probabilities = torch.empty(len(start), steps + 1, **like)
+    limits = (parts * ranks[0].numel()).to(start.device)
+    probabilities = limits.new_empty(len(start), steps + 1)
     places = torch.cartesian_prod(*(torch.arange(count, device=start.device) for count in probabilities.shape))
     for image, step in (rows.T for rows in places.split(checks.whole("at_once", at_once, 1))):
-        changed = ranks[image] < (parts[step] * ranks[0].numel()).view(-1, 1, 1, 1)
+        changed = ranks[image] < limits[step].view(-1, 1, 1, 1)
         scores = scorer(torch.where(changed, end[image], start[image]))
         classes = targets[image].unsqueeze(1)
         probabilities[image, step] = scores.float().softmax(1).gather(1, classes).squeeze(1)
-    return Curve(*(values.cpu() for values in (parts, probabilities, torch.trapezoid(probabilities, parts))))
+    probabilities = probabilities.cpu()  # a GPU is waited for once
+    return Curve(parts, probabilities, torch.trapezoid(probabilities, parts))
 
 
 def _layers_from_the_top(net):
