@@ -83,7 +83,8 @@ def fit(
         # fused: one pass over all weights instead of one an operation
         optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda"))
         batches = math.ceil(len(train) / batch_size)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _part_of_lr(step, epochs * batches))
+        steps = epochs * batches
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _part_of_lr(step, steps))
         bf16, draws = trains_in_bf16(precision, model, device), seeded(seed)
         step = _Step(model, optimizer, schedule, with_generator(augment), chance, weights, bf16, draws)
         log.add_epoch(math.nan, math.nan)  # number 0, before training
@@ -93,9 +94,7 @@ def fit(
                 loss = seen.add(step(*batch_of(train, indices, place)), len(indices))
                 accuracy = log.add_epoch(*seen.means()) if len(seen.sizes) == batches else None
                 if callback:
-                    callback(
-                        FitStep(schedule.last_epoch, epochs * batches, epoch, epochs, log.seconds(), loss, accuracy)
-                    )
+                    callback(FitStep(schedule.last_epoch, steps, epoch, epochs, log.seconds(), loss, accuracy))
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:

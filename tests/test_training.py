@@ -20,7 +20,11 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from torchvision import models
 
 from d2lstyle import (
+    ColorJitter,
+    Compose,
     FolderResult,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
     backbone,
     cascading_randomization,
     deletion_curve,
@@ -437,22 +441,23 @@ def test_a_gpu_trains_as_the_cpu_wherever_model_and_data_are(place, data):
         assert {value.device for value in model.state_dict().values()} == {GPU}
         assert result.probabilities.device == result.labels.device == CPU
         assert torch.allclose(weights(model.cpu()), weights(alone), atol=1e-4)
+        assert evaluate(model, data(*colours())).loss == pytest.approx(evaluate(alone, colours()).loss, abs=1e-4)
     alike = [torch.tensor([[*vars(epoch).values()][:-1] for epoch in run.epochs]) for run in (history, expected)]
     assert torch.allclose(*alike, atol=1e-4, equal_nan=True)  # but for the seconds
     assert torch.allclose(result.probabilities, evaluate(alone, colours(20, seed=2)).probabilities, atol=1e-4)
 
 
-def noisy(images, generator):
-    return images + torch.rand(images.shape, generator=generator, device=images.device) / 10
+AUGMENT = Compose([RandomResizedCrop(12), RandomHorizontalFlip(), ColorJitter(0.5, 0.5, 0.5, 0.1)])
 
 
 @pytest.mark.parametrize("place", [CPU, GPU])
 @pytest.mark.parametrize(
     "options, waits",  # a step
     [
-        ({"augment": noisy, "class_weights": "balanced", "callback": lambda step: step.validation}, 0),
+        ({"augment": AUGMENT, "class_weights": "balanced", "callback": lambda step: step.validation}, 0),
         ({"callback": lambda step: (step.loss, str(step))}, 1),
     ],
+    ids=["augmented, the loss not read", "the loss read"],
 )
 def test_steps_on_a_gpu_wait_for_nothing(options, waits, place):
     for steps in (2, 12):

@@ -40,8 +40,7 @@ def batch_of(data, indices, place):
         checks.batch(images, channels=None)
         checks.scale(images)
         labels = checks.labels(labels, len(images))
-    if images.is_cpu:
-        images = pinned(images.to(place.dtype, memory_format=torch.channels_last), place)
+    images = pinned(images.to(place.dtype), place) if images.is_cpu else images
     return sent(images, place).contiguous(memory_format=torch.channels_last), labels
 
 
