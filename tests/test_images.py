@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
+from pretend_gpu import GPU, pretend_gpu
 
 from d2lstyle import read_image, write_image
 from d2lstyle.engine import checks, decoding
@@ -66,6 +67,17 @@ def test_any_float_is_written_even_in_a_graph_and_a_little_outside(tmp_path, kin
     values = torch.tensor([-5e-5, 0.5, 1 + 5e-5], dtype=kind, requires_grad=True)
     write_image(values.view(1, 3, 1, 1), tmp_path / "a.png")
     assert np.asarray(Image.open(tmp_path / "a.png")).tolist() == [[[0, 128, 255]]]
+
+
+def test_an_image_on_a_gpu_is_fetched_once_and_written_as_it_is(tmp_path):
+    image, alpha = torch.rand(1, 3, 8, 9), torch.rand(1, 1, 8, 9)
+    write_image(image, tmp_path / "a.png", alpha=alpha)
+    with pretend_gpu(has_float64=False) as log:
+        write_image(image.to(GPU), tmp_path / "b.png", alpha=alpha)
+        assert log.totals()["wait"] == 1
+        write_image(image, tmp_path / "c.png", alpha=alpha.to(GPU))
+        assert torch.equal(resize(image.to(GPU), 16).cpu(), resize(image, 16))
+    assert len({(tmp_path / f"{name}.png").read_bytes() for name in "abc"}) == 1
 
 
 def test_a_file_object_is_read(tmp_path):

@@ -7,9 +7,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretend_gpu import GPU, pretend_gpu
 
 from d2lstyle import StyleStep
-from d2lstyle.plots import overlay, plot_curves, plot_forest, plot_history, plot_intervals, show_images, show_matrices
+from d2lstyle.plots import (
+    overlay,
+    plot_curves,
+    plot_forest,
+    plot_history,
+    plot_intervals,
+    show_heatmap,
+    show_images,
+    show_matrices,
+)
 
 RED, BLUE = (torch.tensor(color).view(1, 3, 1, 1).expand(1, 3, 20, 30) for color in ([1.0, 0, 0], [0.0, 0, 1]))
 MASK = torch.eye(8).view(1, 1, 8, 8)
@@ -147,3 +157,20 @@ def test_bad_input_is_refused(call, text):
     with pytest.raises(ValueError, match=text):
         call()
     assert plt.get_fignums() == []
+
+
+PLACED = {
+    "a list": lambda place: show_images([RED.to(place), MASK.to(place)]),
+    "a batch": lambda place: show_images(torch.cat([RED, BLUE]).to(place)),
+    "an overlay": lambda place: show_images(overlay(RED, torch.full((1, 1, 20, 30), 0.5).to(place))),
+    "curves": lambda place: plot_curves({"a": (torch.arange(3.0), *torch.eye(3).to(place))}, "x", "y", "a band"),
+    "a heat map": lambda place: show_heatmap(torch.eye(2).to(place), "ab", "cd", "a table"),
+    "matrices": lambda place: show_matrices([torch.eye(4).to(place)], ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_figures_of_what_is_on_a_gpu_are_those_of_the_same_on_the_cpu(name):
+    with pretend_gpu(has_float64=False):
+        figure = PLACED[name](GPU)
+    assert np.array_equal(rendered(figure), rendered(PLACED[name]("cpu")))

@@ -10,6 +10,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from captum.attr import GuidedBackprop
+from pretend_gpu import GPU, pretend_gpu
 from torch import nn
 from torchvision import models
 
@@ -581,3 +582,55 @@ def test_other_maps_and_regions_are_refused(maps, keep, text):
 def test_examples_in_the_docstrings_hold():
     outcome = doctest.testmod(attribution)
     assert outcome.attempted >= 1 and outcome.failed == 0
+
+
+# devices
+
+CPU, MANY = torch.device("cpu"), random_images(9, 3, 8, 9, dtype=torch.float32)
+FILL = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("method, checks", [(saliency, 0), (guided_backprop, 1), (occlusion, 0)])
+@pytest.mark.parametrize(
+    "places", [(GPU, CPU, CPU), (CPU, GPU, CPU), (CPU, CPU, GPU), (GPU, GPU, CPU), (GPU, GPU, GPU)]
+)
+def test_network_images_and_targets_may_be_on_any_devices(method, checks, places):
+    """Where all are on a GPU nobody waits for it, however many passes there are; but guided backprop for its check."""
+    targets, options = torch.arange(9) % 4, {"fill": FILL, "at_once": 4} if method is occlusion else {}
+    expected = maps_of(method, small_net().float(), MANY, targets, **options)
+    with pretend_gpu(has_float64=False) as log:
+        on_net, on_images, on_targets = places
+        model, images, targets = small_net().float().to(on_net), MANY.to(on_images), targets.to(on_targets)
+        options = {name: value.to(on_targets) if name == "fill" else value for name, value in options.items()}
+        log.wait.clear()
+        maps, single = (
+            maps_of(method, model, x, t, **options) for x, t in ((images, targets), (images[:1], targets[:1]))
+        )
+        assert log.totals()["wait"] == 2 * checks or places != (GPU, GPU, GPU)
+        assert maps.device == on_images
+        torch.testing.assert_close(maps.cpu(), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(single.cpu(), expected[:1], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("targets", [2, "cat", [2, 2], torch.tensor(2, device="cpu"), np.array([2, 2]), None])
+def test_targets_of_any_kind_on_a_gpu(targets):
+    model, images = small_net().float(), MANY[:2]
+    expected = saliency(model, images, targets)
+    with pretend_gpu():
+        on_gpu = targets.to(GPU) if isinstance(targets, torch.Tensor) else targets
+        torch.testing.assert_close(saliency(model.to(GPU), images.to(GPU), on_gpu).cpu(), expected, rtol=0, atol=1e-5)
+
+
+def test_targets_on_a_gpu_have_the_right_shape_and_type_though_nobody_looks_at_them():
+    with pretend_gpu():
+        for wrong in (torch.tensor([1.0, 2.0]), torch.tensor([True, False]), torch.tensor([1, 2, 3])):
+            with pytest.raises(ValueError, match=r"expected targets as one class number, or \(2,\), in int64, got"):
+                saliency(small_net().float().to(GPU), MANY[:2].to(GPU), wrong.to(GPU))
+
+
+def test_the_region_of_a_map_on_a_gpu_is_found_there_without_waiting():
+    with pretend_gpu(has_float64=False) as log:
+        maps = MANY[:, :1].to(GPU)
+        weights = region_weights(maps)
+        assert weights.device == GPU and not log.wait
+        assert torch.equal(weights.cpu(), region_weights(MANY[:, :1]))

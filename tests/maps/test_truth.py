@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -333,3 +334,34 @@ def test_curves_change_nothing_else(curve):
 def test_other_arguments_of_curves_are_refused(curve, shape, options, text):
     with pytest.raises(ValueError, match=text):
         curve(three_layers(), maps=torch.rand(shape), **{"images": IMAGES, "targets": 0} | options)
+
+
+# devices
+
+
+@pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
+@pytest.mark.parametrize("places", [("cpu", GPU, "cpu"), (GPU, "cpu", GPU), (GPU, GPU, GPU)])
+def test_curves_of_any_devices_are_on_the_cpu_and_a_gpu_is_waited_for_once(curve, places):
+    maps, targets = random_maps(2, 1, 8, 8, seed=5), torch.tensor([1, 2])
+    expected = curve(three_layers(), IMAGES, targets, maps, steps=8, at_once=3)
+    with pretend_gpu(has_float64=False) as log:
+        on_net, on_images, on_maps = places
+        arguments = three_layers().to(on_net), IMAGES.to(on_images), targets.to(on_images), maps.to(on_maps)
+        log.wait.clear()
+        told = curve(*arguments, steps=8, at_once=3)
+        assert sum(log.wait.values()) == 1 or places != (GPU, GPU, GPU)
+        assert all(values.is_cpu for values in told)
+    for values, wanted in zip(told, expected):
+        torch.testing.assert_close(values, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("places", [("cpu", GPU), (GPU, "cpu")])
+def test_a_network_forgets_on_its_own_device_and_maps_come_back_to_the_images(places):
+    expected = cascading_randomization(saliency, three_layers(), IMAGES, 1)
+    with pretend_gpu(has_float64=False):
+        on_net, on_images = places
+        _, correlations, maps = cascading_randomization(saliency, three_layers().to(on_net), IMAGES.to(on_images), 1)
+        assert correlations.is_cpu and str(maps.device) == str(on_images)
+        torch.testing.assert_close(maps.cpu(), expected.maps, rtol=0, atol=1e-5)
+        torch.testing.assert_close(correlations, expected.correlations, rtol=0, atol=1e-5)
+        torch.testing.assert_close(rank_correlation(maps[0], maps[1].cpu()), rank_correlation(*maps[:2].cpu()))
