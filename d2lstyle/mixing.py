@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from .engine import checks
 from .engine.checks import proportions, scaled_size
-from .engine.gram_error import LazyGram, roots_of
+from .engine.devices import sent
+from .engine.gram_error import LazyGram, Selection, roots_of
 from .engine.networks import MIN_SIDE
 from .images import resize
 from .losses import TINY, checked_weights, gram, kept_count, style_layer_loss, style_loss, top_channels
@@ -59,13 +60,13 @@ class StyleMix:
         canvases = [style_size(style.shape[2:], round(side * self.scale)) for style in self.styles]
         if self.mix == "features":  # added place by place: they need one canvas, and the first is as good as any
             canvases = canvases[:1] * len(canvases)
-        features = [net(resize(style.to(net.mean.device), size), layers) for style, size in zip(self.styles, canvases)]
+        features = [net(resize(sent(style, net.mean), size), layers) for style, size in zip(self.styles, canvases)]
         grams = {layer: self._mixed([of_style[layer].to(net.mean.dtype) for of_style in features]) for layer in layers}
         return {layer: self._most_active(G) for layer, G in grams.items()}
 
     def _mixed(self, features):
         """The Gram by position of one layer's features, (1 or B, C, h, w) of each style, mixed."""
-        shares = self.weights.to(features[0].device).T[..., None, None]  # (styles, 1 or B, 1, 1)
+        shares = sent(self.weights, features[0]).T[..., None, None]  # (styles, 1 or B, 1, 1)
         if self.mix == "grams":
             return sum(share * _mean_gram(*style) for share, *style in zip(shares, features, self.masks))
         mixed = 0
@@ -102,14 +103,14 @@ class Region:
         self.n_positions = {layer: F.shape[2:].numel() for layer, F in features.items()}
         # A Gram is a sum over positions: the mean of the style's, times as many positions as the image has.
         self.targets = {layer: self.n_positions[layer] * mean for layer, (mean, _) in targets.items()}
-        # Which channels are compared, and at what weights of the positions; None is all alike.
-        self.choices = {
-            layer: (channels, _at_layer(self.mask, features[layer])) for layer, (_, channels) in targets.items()
+        self.selections = {
+            layer: Selection.of(channels, _at_layer(self.mask, features[layer]))
+            for layer, (_, channels) in targets.items()
         }
 
     def loss(self, features, layer_weights, convention):
         """`style_loss` of the region's positions, (K, B), by its part of the picture."""
-        grams = {layer: LazyGram(features[layer], *choice) for layer, choice in self.choices.items()}
+        grams = {layer: LazyGram(features[layer], selection) for layer, selection in self.selections.items()}
         return self.part * style_loss(grams, self.targets, self.n_positions, layer_weights, convention)
 
 
@@ -133,7 +134,7 @@ def blended(painted, photo, mask):
     """What is painted where the mask is one, the photo where it is zero, both resized to what is painted."""
     if mask is None:
         return painted
-    photo, mask = (resize(image, tuple(painted.shape[2:])).to(painted) for image in (photo, mask))
+    photo, mask = (sent(resize(image, tuple(painted.shape[2:])), painted) for image in (photo, mask))
     return photo.lerp(painted, mask)  # exact at either end
 
 
@@ -170,7 +171,7 @@ def _at_layer(mask, features):
     """A mask of the image as weights of a layer's positions: the part of each position that it covers."""
     if mask is None:
         return None
-    return F.adaptive_avg_pool2d(mask.to(features), features.shape[2:])
+    return F.adaptive_avg_pool2d(sent(mask, features), features.shape[2:])
 
 
 def _mean_gram(features, mask=None):

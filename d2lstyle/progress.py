@@ -17,9 +17,10 @@ def progress_bar(description="painting"):
         if bar is None:  # a log file gets a line every ten seconds, a screen ten a second
             is_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
             bar = tqdm(total=step.steps, desc=description, unit="step", mininterval=0.1 if is_screen else 10)
-        bar.set_postfix_str(str(step), refresh=False)
-        bar.update()
-        if step.step == step.steps:
+        is_last = step.step == step.steps
+        if bar.update() or is_last:  # it is shown now: at other times a GPU need not be waited for
+            bar.set_postfix_str(str(step))
+        if is_last:
             bar.close()
             bar = None
 

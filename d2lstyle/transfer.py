@@ -7,13 +7,15 @@ alpha * content + beta * style + gamma * tv (Shinde, eq. 5) with respect to the 
 import inspect
 import pkgutil
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
 from .backbones import Backbone, backbone
 from .engine import checks
-from .engine.devices import PRECISIONS, runs_in_bf16
+from .engine.devices import PRECISIONS, is_out_of_memory, kernels, runs_in_bf16, sent
+from .engine.graphs import Repeated
+from .engine.later import Fetching, Later
 from .engine.lbfgs import BatchLBFGS, Spectrum
 from .engine.prepare import prepared
 from .engine.stages import coarse_to_fine
@@ -30,20 +32,23 @@ TV_CONVENTION = {"relative": "d2l", "gatys": "lecture", "d2l": "d2l", "cs231n": 
 ADAM_LR = 0.02
 OPTIMIZERS = {
     "lbfgs": lambda image, spectrum: BatchLBFGS(image, bounds=(0, 1), longest=0.06, spectrum=spectrum),
-    "adam": lambda image, spectrum: torch.optim.Adam([image], lr=ADAM_LR),
+    "adam": lambda image, spectrum: torch.optim.Adam([image], lr=ADAM_LR, capturable=image.is_cuda),
 }
+READ_EVERY = 50  # steps: losses stay on a GPU for so long before they are read and checked, as that is to wait for it
 # A method of another room is looked up when it is asked for: this room comes first and imports none behind it.
 METHODS = {"optimise": None, "fast": "d2lstyle.fast:fast_stylize"}
 
 
 @dataclass(frozen=True)
-class StyleStep:
+class StyleStep(Fetching):
     """What a step of the optimisation reports; losses are means over the batch.
+
+    In a callback, losses and image come from the GPU when they are first read, which waits for the step to be done.
 
     Attributes:
         step, steps: this step, from 1, and how many there will be.
         size: (height, width) in pixels of this stage.
-        seconds: since the run began.
+        seconds: since the run began; on a GPU, until the step was started.
         losses: {"total", "content", "style", "tv", "content relu4_2", "style relu1_1", ...}; "total" is eq. 5, the
             others are before their weights.
         image: (B, 3, H, W) in [0, 1], the current image, for callbacks alone; None in a history.
@@ -84,16 +89,22 @@ class _Run:
         self.objective, self.stages, self.optimizer = objective, stages, optimizer
         self.colors, self.callback, self.spectrum = colors, callback, Spectrum()
         self.history, self.began, self.steps = [], time.perf_counter(), sum(steps for _, steps in stages)
+        self.unread = []  # (size, seconds, losses) of steps whose losses are still on the device
 
     def all_sizes(self, start):
         """The StyleResult; a KeyboardInterrupt cuts the run short."""
-        self.best = self.start = start.to(self.objective.content.device)
+        self.best = self.start = sent(start, self.objective.content)
         interrupted = False
         try:
             for size, steps in self.stages:
                 self._one_size(size, steps)
         except KeyboardInterrupt:
             interrupted = True
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise torch.OutOfMemoryError(_too_large(size, len(self.start))) from error
+            raise
+        self._read_losses()
         image = resize(self.best, self.stages[-1][0])
         return StyleResult(self._shown(image), self.history, time.perf_counter() - self.began, interrupted)
 
@@ -101,28 +112,29 @@ class _Run:
         self.objective.set_size(size)
         image = self._enlarged(size).clone(memory_format=torch.contiguous_format).requires_grad_()
         optimizer = OPTIMIZERS[self.optimizer](image, self.spectrum)
-        self.best_total = torch.full((len(image),), torch.inf, device=image.device)
+        image.grad, self.best = torch.zeros_like(image), image.detach().clone()
+        self.best_total = torch.full((len(image),), torch.inf, device=image.device, dtype=image.dtype)
         self._evaluate(image)
-        for _ in range(steps):
+
+        def step():
             optimizer.step()
             image.data.clamp_(0, 1)
-            self._report(image, self._evaluate(image))
+            return self._evaluate(image)
+
+        step = Repeated(step, image.device, steps)
+        for _ in range(steps):
+            self._report(image, step())
 
     def _evaluate(self, image):
-        """Losses of the image; leaves their gradient in image.grad, and the image in `best` where it is the best."""
+        """Losses of the image, (terms,); puts their gradient into image.grad, and the image into `best` where it is."""
         losses = self.objective(image)
-        (image.grad,) = torch.autograd.grad(losses["total"].sum(), image)
-        if not losses["total"].isfinite().all():
-            shown = ", ".join(f"{name} {losses[name].mean().item():.3g}" for name in ("content", "style", "tv"))
-            raise FloatingPointError(
-                f"the loss is not finite at step {len(self.history) + 1} of {self.steps} ({shown}): "
-                "lower style_weight or content_weight, or use precision='fp32'"
-            )
-        total, current = losses["total"].detach(), image.detach().clone()
-        better = total < self.best_total
-        self.best = current if better.all() else torch.where(better[:, None, None, None], current, self.best)
-        self.best_total = torch.minimum(total, self.best_total)
-        return losses
+        (gradient,) = torch.autograd.grad(losses["total"].sum(), image)
+        image.grad.copy_(gradient)
+        total, self.terms = losses["total"].detach(), list(losses)
+        better = (total < self.best_total)[:, None, None, None]
+        self.best.copy_(torch.where(better, image.detach(), self.best))
+        self.best_total.copy_(torch.minimum(total, self.best_total))
+        return torch.stack([value.detach().mean() for value in losses.values()])
 
     def _enlarged(self, size):
         """The best image so far at another size, with the detail of the start that the last size could not hold."""
@@ -131,13 +143,33 @@ class _Run:
         return (resize(self.best, size) + detail).clamp(0, 1)
 
     def _report(self, image, losses):
-        values = torch.stack([value.detach().mean() for value in losses.values()]).tolist()
-        number, size, seconds = len(self.history) + 1, tuple(image.shape[2:]), time.perf_counter() - self.began
-        self.history.append(StyleStep(number, self.steps, size, seconds, dict(zip(losses, values))))
+        size, seconds, losses = tuple(image.shape[2:]), time.perf_counter() - self.began, losses.clone()
+        self.unread.append((size, seconds, losses))
+        if image.is_cpu or len(self.unread) == READ_EVERY:
+            self._read_losses()
         if self.callback:
-            shown = {"losses": dict(self.history[-1].losses), "image": self._shown(image.detach().clone())}
+            number, current = len(self.history) + len(self.unread), image.detach().clone()
+            fetched = Later(lambda: self._named(losses)), Later(lambda: self._shown(current))
             with torch.inference_mode(False):  # whatever mode it leaves behind ends here
-                self.callback(replace(self.history[-1], **shown))
+                self.callback(StyleStep(number, self.steps, size, seconds, *fetched))
+
+    def _read_losses(self):
+        """Move the losses from the device into the history, in one go; a FloatingPointError if one is not finite."""
+        if not self.unread:
+            return
+        table = torch.stack([losses for *_, losses in self.unread]).cpu()
+        for (size, seconds, _), losses in zip(self.unread, table):
+            self.history.append(StyleStep(len(self.history) + 1, self.steps, size, seconds, self._named(losses)))
+            if not losses[0].isfinite():
+                shown = ", ".join(f"{name} {self.history[-1].losses[name]:.3g}" for name in ("content", "style", "tv"))
+                raise FloatingPointError(
+                    f"the loss is not finite at step {len(self.history)} of {self.steps} ({shown}): "
+                    "lower style_weight or content_weight, or use precision='fp32'"
+                )
+        self.unread.clear()
+
+    def _named(self, losses):
+        return dict(zip(self.terms, losses.tolist()))
 
     def _shown(self, image):
         """On the CPU, with the content's colours or within its mask, if so asked for."""
@@ -159,7 +191,7 @@ class Objective:
     content_mask: torch.Tensor | list | None = None
 
     def __post_init__(self):
-        net, self.content = self.net, self.content.to(self.net.mean.device)
+        net, self.content = self.net, sent(self.content, self.net.mean)
         self.regions, self.mask = regions_of(self.style, self.content_mask, self.content)
         self.content_layers = _layers(net, self.content_layers, net.content_layers)
         self.style_layers = _layers(net, self.style_layers, net.style_layers)
@@ -171,7 +203,7 @@ class Objective:
         # One call of style_loss gives several sums: eq. 3, then each layer's loss alone, for the history.
         shares = self.layer_weights or dict.fromkeys(self.style_layers, 1 / len(self.style_layers))
         self.layer_weights = {
-            layer: net.mean.new_tensor([[share], *([layer == alone] for alone in self.style_layers)])
+            layer: sent(_column([share, *(layer == alone for alone in self.style_layers)]), net.mean)
             for layer, share in checks.layer_weights(shares).items()
         }
 
@@ -263,8 +295,9 @@ def stylize(
         init: "content", "noise", or an image to start from, such as an earlier result: (1 or B, 3, h, w), resized. Its
             detail comes in at the sizes that can hold it.
         preserve_color: keep the content's chroma, take its luma alone from the result.
-        precision: "fp32", "bf16" or "auto", which is bf16 for the network's passes where this hardware gains by it.
-            Image, Grams, losses and optimiser are always fp32.
+        precision: of the network's passes, "fp32", "tf32" (on NVIDIA's GPUs from Ampere on, else fp32), "bf16", or
+            "auto", which is bf16 where this hardware gains by it, else fp32. Image, Grams, losses and optimiser are
+            always fp32.
         method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some forty times sooner and
             rougher. It takes style_weights, content_mask and preserve_color, and nothing else that shapes an
             optimisation.
@@ -277,6 +310,7 @@ def stylize(
     Raises:
         TypeError, ValueError: an argument is not as said above.
         FloatingPointError: a loss became NaN or infinite.
+        torch.OutOfMemoryError: the memory of the computer or of its GPU is too small for one of the sizes.
 
     Shinde, section 3.1; Gatys et al. 2016; lecture 15, "style transfer".
     """
@@ -294,7 +328,9 @@ def stylize(
     objective = Objective(
         net, content, style, weights, content_layers, style_layers, layer_weights, convention, content_mask
     )
-    return _Run(objective, stages, optimizer, content if preserve_color else None, callback).all_sizes(start)
+    run = _Run(objective, stages, optimizer, content if preserve_color else None, callback)
+    with kernels(net.mean.device, precision):
+        return run.all_sizes(start)
 
 
 def _in_one_pass(content, style, *, method, style_weights, content_mask, preserve_color, net, device, **shaping):
@@ -333,8 +369,21 @@ def _start(init, content, seed, size):
         return checks.image(init, "init").expand(len(content), -1, -1, -1)
     if checks.choice("init", init, ["content", "noise"]) == "content":
         return content
-    generator = torch.Generator().manual_seed(checks.seed(seed))
-    return torch.rand(1, 3, *size, generator=generator).expand(len(content), -1, -1, -1)
+    generator = torch.Generator("cpu").manual_seed(checks.seed(seed))
+    noise = torch.rand(1, 3, *size, generator=generator, device="cpu", dtype=torch.float32)
+    return noise.expand(len(content), -1, -1, -1)
+
+
+def _column(numbers):
+    return torch.tensor(numbers, dtype=torch.float32, device="cpu").view(-1, 1)
+
+
+def _too_large(size, n_images):
+    at_once = f"{n_images} images at once" if n_images > 1 else "one image"
+    return (
+        f"out of memory at {size[1]} x {size[0]} pixels, {at_once}: give smaller sizes=, fewer images at once, "
+        "or precision='bf16'"
+    )
 
 
 def _layers(net, layers, default):
@@ -348,6 +397,6 @@ def _colored(image, colors):
     image = image.cpu()
     if colors is None:
         return image
-    luma = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    luma = _column([0.299, 0.587, 0.114])[..., None]
     colors = resize(colors.cpu(), tuple(image.shape[2:]))
     return (colors + ((image - colors) * luma).sum(dim=1, keepdim=True)).clamp(0, 1)

@@ -182,9 +182,11 @@ class _Functions(TorchFunctionMode):
 
 
 class Graph:
-    """Stands for torch.cuda.CUDAGraph: work is written down while it is captured, and done when it is replayed."""
+    """Stands for a CUDA graph, see `engine.graphs`: captured work is written down, and done when it is replayed."""
 
-    def __init__(self):
+    warm_up = contextmanager(lambda self: (yield))
+
+    def __init__(self, device=GPU):
         self.tape, self.before = [], []
 
     @contextmanager

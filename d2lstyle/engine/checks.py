@@ -174,9 +174,9 @@ def labels(values, count):
 def image(images, name="image"):
     """A copy of the images in float32 and without a graph: float, (B, 3, H, W), finite and in [0, 1]; else an error."""
     batch(images, name)
-    if not images.isfinite().all():
+    low, high = torch.stack(images.detach().aminmax()).tolist()  # NaN, if there is one
+    if not math.isfinite(low) or not math.isfinite(high):
         raise ValueError(f"expected {name} in [0, 1], got NaN or infinite values")
-    low, high = images.min().item(), images.max().item()
     if low < -SLACK or high > 1 + SLACK:
         raise ValueError(f"expected {name} in [0, 1], got values from {low:.4g} to {high:.4g}")
     return images.detach().to(torch.float32, copy=True)  # the caller may write into the original at any time

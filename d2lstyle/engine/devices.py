@@ -9,6 +9,7 @@ not looked at in order to check them, as the program would have to wait until th
 
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -16,7 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import checks
 
-PRECISIONS = ("auto", "fp32", "bf16")  # of a network's passes
+PRECISIONS = ("auto", "fp32", "tf32", "bf16")  # of a network's passes
+_LOCK, _RUNS, _BEFORE = Lock(), [], {}  # of `kernels`
 
 
 def best_device(device="auto"):
@@ -138,6 +140,37 @@ def one_thread(device):
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def kernels(device, precision):
+    """On CUDA, convolutions inside give equal results in equal runs, and round to TF32 only for precision="tf32".
+
+    cuDNN has one switch for a process: it is set while any run is inside, and then is as it was before the first.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, run = torch.backends.cudnn, object()
+    place, name = (
+        (cudnn.conv, "fp32_precision") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32")
+    )  # torch 2.9, before
+    exact, tf32 = ("ieee", "tf32") if hasattr(cudnn, "conv") else (False, True)
+    wanted = {(cudnn, "deterministic"): True, (cudnn, "benchmark"): False}
+    wanted[place, name] = tf32 if precision == "tf32" else exact
+    with _LOCK:
+        if not _RUNS:
+            _BEFORE.update({switch: getattr(*switch) for switch in wanted})
+        _RUNS.append(run)
+        for switch, value in wanted.items():
+            setattr(*switch, value)
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _RUNS.remove(run)
+            for switch, value in () if _RUNS else _BEFORE.items():
+                setattr(*switch, value)
 
 
 def is_out_of_memory(error):

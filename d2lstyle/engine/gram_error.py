@@ -1,5 +1,7 @@
 """The style loss of one layer with its gradient written out: the numbers of `losses.style_layer_loss`, sooner."""
 
+from dataclasses import dataclass
+
 import torch
 
 
@@ -13,24 +15,48 @@ def roots_of(weights):
     return (weights / weights.mean(dim=(2, 3), keepdim=True)).sqrt()
 
 
-class LazyGram:
-    """Stands for `gram(features, weights)` of all channels, or of `channels` (1 or B, k).
+@dataclass(frozen=True)
+class Selection:
+    """What of a layer's features a Gram is of; the parts are found once and used in every step.
 
-    It knows its distance to a target.
+    `channels`, (1 or B, k), and `positions`, (n,), are numbers, None for all; `roots`, (1 or B, n, 1), are what the
+    positions' features are multiplied by.
     """
 
-    def __init__(self, features, channels=None, weights=None):
+    channels: torch.Tensor | None = None
+    positions: torch.Tensor | None = None
+    roots: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, channels, weights):
+        """For weights of the positions, (1 or B, 1, H, W), or None; those of weight zero are no work."""
+        if weights is None:
+            return cls(channels)
+        roots = rows_of(roots_of(weights))
+        positions = (roots > 0).any(dim=0)[:, 0].nonzero()[:, 0]
+        return cls(channels, positions, roots[:, positions])
+
+    def rows(self, features):
+        """(1 or B, n, k), one row a position."""
+        if self.channels is not None and len(self.channels) == 1:
+            features = features[:, self.channels[0]]
+        elif self.channels is not None:
+            features = features.take_along_dim(self.channels[:, :, None, None], 1)
+        rows = rows_of(features)
+        if self.positions is None:
+            return rows
+        return rows[:, self.positions] * self.roots.to(rows.dtype)
+
+
+class LazyGram:
+    """Stands for the `gram` of a `Selection` of features (B, C, H, W): it knows its distance to a target."""
+
+    def __init__(self, features, selection=Selection()):  # noqa: B008, it cannot be changed
         if features.ndim != 4:
             raise ValueError(f"expected features (B, C, H, W), got {tuple(features.shape)}")
-        if channels is not None:
-            one_for_all = len(channels) == 1
-            channels = channels if one_for_all else channels[:, :, None, None]
-            features = features[:, channels[0]] if one_for_all else features.take_along_dim(channels, 1)
-        self.rows, self.shape, self.ndim = rows_of(features), (*features.shape[:2], features.shape[1]), 3
-        if weights is not None:
-            roots = rows_of(roots_of(weights)).to(features.dtype)
-            counts = (roots > 0).any(dim=0).squeeze(1)  # no work for the others
-            self.rows = self.rows[:, counts] * roots[:, counts]
+        self.rows = selection.rows(features)
+        channels = self.rows.shape[2]
+        self.shape, self.ndim = (len(features), channels, channels), 3
 
     def square_error(self, A):
         """sum (G - A)^2, (B,)."""
