@@ -76,7 +76,7 @@ def stylize(
     optimizer: Literal["lbfgs", "adam"] = "lbfgs",
     init: Init = "content",
     preserve_color: Annotated[bool, Option("--preserve-color", help="Keep the photo's own colours.")] = False,
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto",
     device: Device = "auto",
     seed: Annotated[int, Option(help="Of the noise that --init noise starts from.")] = 0,
 ):
