@@ -14,12 +14,11 @@ from torch.nn.parameter import is_lazy
 from .backbones import Backbone
 from .engine import checks
 from .engine.batches import all_labels, batch_of, dataset_of, pinned, scores_of, with_generator
-from .engine.devices import PRECISIONS, best_device, seeded, sent, trains_in_bf16
-from .engine.later import Fetching, Later
+from .engine.devices import PRECISIONS, best_device, kernels, seeded, sent, trains_in_bf16
+from .engine.later import READ_EVERY, Fetching, Later
 from .finetune import param_groups
 
 WARM_UP = 0.1  # of all steps: a new head's first gradients are large and would shake what was learned
-LOOK_EVERY = 50  # steps on a GPU: to look at a loss is to wait for it
 
 
 @torch.inference_mode(False)  # a caller in that mode, or under no_grad, has no graph in mind; this needs one
@@ -59,8 +58,9 @@ def fit(
             a class; "balanced", N / (classes * images of the class); None for all alike.
         augment: transform of a batch of training images, such as `Compose`; None for none. It is handed images, and a
             generator if it takes one, on the model's device.
-        precision: "fp32", "bf16" or "auto": bf16 on GPUs that have it, and for networks without depthwise convolutions
-            on CPUs with AMX, else fp32. Weights are fp32 in any case.
+        precision: "fp32", "tf32" (on NVIDIA's GPUs from Ampere on, else fp32), "bf16" or "auto": bf16 on GPUs that have
+            it, and for networks without depthwise convolutions on CPUs with AMX, else fp32. Weights are fp32 in any
+            case.
         seed: of the order, of the augmentation, and of dropout. Equal seeds give equal runs on one device.
         device: "auto", or a torch device; the model is moved there.
         callback: called with a FitStep after each step, for which a GPU is waited for only if the callback reads its
@@ -87,14 +87,15 @@ def fit(
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _part_of_lr(step, steps))
         bf16, draws = trains_in_bf16(precision, model, device), seeded(seed)
         step = _Step(model, optimizer, schedule, with_generator(augment), chance, weights, bf16, draws)
-        log.add_epoch(math.nan, math.nan)  # number 0, before training
-        for epoch in range(1, epochs + 1):
-            seen = _Seen(schedule.last_epoch)
-            for indices in torch.randperm(len(train), generator=order, device="cpu").tensor_split(batches):
-                loss = seen.add(step(*batch_of(train, indices, place)), len(indices))
-                accuracy = log.add_epoch(*seen.means()) if len(seen.sizes) == batches else None
-                if callback:
-                    callback(FitStep(schedule.last_epoch, steps, epoch, epochs, log.seconds(), loss, accuracy))
+        with kernels(device, precision):
+            log.add_epoch(math.nan, math.nan)  # number 0, before training
+            for epoch in range(1, epochs + 1):
+                seen = _Seen(schedule.last_epoch)
+                for indices in torch.randperm(len(train), generator=order, device="cpu").tensor_split(batches):
+                    loss = seen.add(step(*batch_of(train, indices, place)), len(indices))
+                    accuracy = log.add_epoch(*seen.means()) if len(seen.sizes) == batches else None
+                    if callback:
+                        callback(FitStep(schedule.last_epoch, steps, epoch, epochs, log.seconds(), loss, accuracy))
     except KeyboardInterrupt:
         interrupted = True
     except BaseException:
@@ -151,7 +152,7 @@ class _Seen:
         """Loss and accuracy, (2,), of a batch of `size` images; returns the loss, to be fetched."""
         self.unread.append(values)
         self.sizes.append(size)
-        if values.is_cpu or len(self.unread) == LOOK_EVERY:
+        if values.is_cpu or len(self.unread) == READ_EVERY:
             self._look()
         return Later(values[0].item)
 

@@ -15,7 +15,7 @@ from .backbones import Backbone, backbone
 from .engine import checks
 from .engine.devices import PRECISIONS, is_out_of_memory, kernels, runs_in_bf16, sent
 from .engine.graphs import Repeated
-from .engine.later import Fetching, Later
+from .engine.later import READ_EVERY, Fetching, Later
 from .engine.lbfgs import BatchLBFGS, Spectrum
 from .engine.prepare import prepared
 from .engine.stages import coarse_to_fine
@@ -34,7 +34,6 @@ OPTIMIZERS = {
     "lbfgs": lambda image, spectrum: BatchLBFGS(image, bounds=(0, 1), longest=0.06, spectrum=spectrum),
     "adam": lambda image, spectrum: torch.optim.Adam([image], lr=ADAM_LR, capturable=image.is_cuda),
 }
-READ_EVERY = 50  # steps: losses stay on a GPU for so long before they are read and checked, as that is to wait for it
 # A method of another room is looked up when it is asked for: this room comes first and imports none behind it.
 METHODS = {"optimise": None, "fast": "d2lstyle.fast:fast_stylize"}
 

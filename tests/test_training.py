@@ -479,7 +479,7 @@ def test_the_step_of_a_loss_that_is_not_finite_is_named(monkeypatch, place, look
         augmented.append(images)
         return images * math.nan if len(augmented) == 12 + 7 else images
 
-    monkeypatch.setattr(training, "LOOK_EVERY", look_every)
+    monkeypatch.setattr(training, "READ_EVERY", look_every)
     with pretend_gpu(), pytest.raises(FloatingPointError, match="the loss is nan at step 19: try a smaller lr"):
         fit(linear(), colours(24), epochs=2, batch_size=2, augment=spoilt, device=place, callback=steps.append)
     assert len(augmented) == len(steps) + 1 == 12 + found_after

@@ -152,12 +152,11 @@ def kernels(device, precision):
         yield
         return
     cudnn, run = torch.backends.cudnn, object()
-    place, name = (
-        (cudnn.conv, "fp32_precision") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32")
-    )  # torch 2.9, before
-    exact, tf32 = ("ieee", "tf32") if hasattr(cudnn, "conv") else (False, True)
     wanted = {(cudnn, "deterministic"): True, (cudnn, "benchmark"): False}
-    wanted[place, name] = tf32 if precision == "tf32" else exact
+    if hasattr(cudnn, "conv"):  # from torch 2.9 or so on
+        wanted[cudnn.conv, "fp32_precision"] = "tf32" if precision == "tf32" else "ieee"
+    else:
+        wanted[cudnn, "allow_tf32"] = precision == "tf32"
     with _LOCK:
         if not _RUNS:
             _BEFORE.update({switch: getattr(*switch) for switch in wanted})

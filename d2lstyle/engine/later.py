@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+READ_EVERY = 50  # steps whose losses stay on a GPU before they are read and checked, all at once
+
 
 @dataclass(frozen=True)
 class Later:
