@@ -36,6 +36,10 @@ REGISTRY = re.compile(
 )
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:work|root|home|Users)/|/tmp/ipykernel[_]|\b[A-Z]:\\+Users\\")
 
+FACTORY = re.compile(
+    r"torch\.(as_tensor|tensor|arange|zeros|ones|empty|full|eye|linspace|rand|randn|randint|randperm|fft\.r?fftfreq)"
+)
+
 # The house plan, from the ground up: a file imports only from its own floor and those below.
 FLOORS = (
     ("engine",),
@@ -242,6 +246,14 @@ def test_every_room_says_what_it_is_for():
 
 def test_losses_know_torch_alone():
     assert imports(PACKAGE / "losses.py")[0] <= {"torch"}
+
+
+def test_tensors_are_made_on_a_device_that_is_stated():
+    """Else a user's default device would decide; one is made where a context around it says where."""
+    nodes = [node for path in MODULES for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+    made = [call for call in nodes if isinstance(call, ast.Call) and FACTORY.fullmatch(ast.unparse(call.func))]
+    vague = [call for call in made if not {"device", None} & {keyword.arg for keyword in call.keywords}]
+    assert len(made) > 20 and [*map(ast.unparse, vague)] == ["torch.full((count,), 1.0 if mixtures else 0.1)"]
 
 
 def test_plots_stay_out_of_the_core():

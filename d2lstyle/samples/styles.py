@@ -19,7 +19,7 @@ def picture(name, painting_size=STYLE_SIDE, size=None):
     """(1, 3, H, W) of a file in that `size`, of an embedded picture where no file is called so, or of a tensor."""
     embedded = [*painting_names(), *sample_names()]
     if isinstance(name, torch.Tensor):
-        image = checks.image(name, "style").cpu()
+        image = checks.image(name.cpu(), "style")
         if len(image) != 1:
             raise ValueError(f"expected each style as one picture (1, 3, H, W), got a batch of {len(image)}")
         return image
