@@ -74,7 +74,7 @@ class RegionLab(Lab):
         """The photo, also with the patch, and the map and what was painted, or a quick map where there are none."""
         photo, covered = self.photo.image, self._with_patch()
         side = min(photo.shape[2:]) // 3
-        maps = occlusion(self.net, photo, window=side, stride=side // 2).cpu() if self.map is None else self.map
+        maps = occlusion(self.net, photo, window=side, stride=side // 2) if self.map is None else self.map
         best = [self._probabilities(image).max(0) for image in (photo, covered)]
         titles = [f"{self.net.classes[score.indices]}: {score.values:.0%}" for score in best] + ["where it looks"]
         images = [photo, covered, self._region_of(maps)[1]]
@@ -84,7 +84,7 @@ class RegionLab(Lab):
 
     @torch.no_grad()
     def _probabilities(self, image):
-        return self.net.logits(image.to(self.net.mean.device))[0].softmax(0).cpu()
+        return self.net.logits(image)[0].softmax(0).cpu()
 
     def _with_patch(self):
         """The photo with a square in the colour that the network takes for nothing."""
@@ -128,7 +128,7 @@ class RegionLab(Lab):
         options = {"window": window, "stride": max(1, window // 2), "at_once": AT_ONCE, "callback": progress}
         maps = occlusion(self.net, photo, target, **options)
         if photo is self.photo.image:  # else another one has been chosen
-            self.map = maps.cpu()
+            self.map = maps
             self._show_region()
 
     def _region_of(self, maps):

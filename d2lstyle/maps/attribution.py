@@ -53,7 +53,7 @@ class Scorer(nn.Module):
         images = sent(images, next(filter(torch.is_floating_point, [*self.parameters(), *self.buffers()]), images))
         if targets is None:
             return images, torch.cat([self(chunk).argmax(1) for chunk in images.split(AT_ONCE)])
-        return images, self._numbers(images, targets).to(images.device)
+        return images, sent(self._numbers(images, targets), images, torch.int64)
 
     def _numbers(self, images, targets):
         if isinstance(targets, torch.Tensor) and not targets.is_cpu and not images.is_cpu:  # its values stay unseen
@@ -99,7 +99,7 @@ def saliency(net, images, targets=None, *, scaled=True):
     Shinde, section 3.2; Simonyan et al. 2014, "Deep Inside Convolutional Networks", section 3. The score is the logit.
     """
     scorer = Scorer(net)
-    return _gradients(scorer, *scorer.inputs(images, targets), scaled).to(images)
+    return sent(_gradients(scorer, *scorer.inputs(images, targets), scaled), images)
 
 
 @torch.inference_mode(False)
@@ -122,7 +122,7 @@ def guided_backprop(net, images, targets=None, *, scaled=True):
     scorer = Scorer(net)
     inputs, targets = scorer.inputs(images, targets)
     guide_relus(scorer.model, lambda: scorer(inputs[:1]))
-    return _gradients(scorer, inputs, targets, scaled).to(images)
+    return sent(_gradients(scorer, inputs, targets, scaled), images)
 
 
 def occlusion(
@@ -167,7 +167,7 @@ def occlusion(
     chunks = zip(*(values.split(at_once) for values in (inputs, fill, targets)))
     with torch.no_grad(), typed(inputs.dtype):
         maps = [method.attribute(x, *windows, nothing, None, classes, patches) for x, nothing, classes in chunks]
-    maps = torch.cat(maps)[:, :1].to(images)
+    maps = sent(torch.cat(maps)[:, :1], images)
     return _scaled(maps.clamp(min=0)) if scaled else maps
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.transforms.functional import gaussian_blur
 
 from ..engine import checks
-from ..engine.devices import seeded
+from ..engine.devices import seeded, sent
 from .attribution import Scorer
 
 
@@ -139,8 +139,8 @@ def _curve(scorer, start, end, targets, maps, steps, at_once):
         raise ValueError(f"{expected}, got {tuple(maps.shape)}")
     parts = torch.linspace(0, 1, checks.whole("steps", steps, 1) + 1, dtype=torch.float32, device="cpu")
     ranks = maps.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1).view(maps.shape)
-    ranks = ranks.to(start.device).expand(len(start), -1, -1, -1)
-    limits = (parts * ranks[0].numel()).to(start.device)
+    ranks = sent(ranks, start, ranks.dtype).expand(len(start), -1, -1, -1)
+    limits = sent(parts * ranks[0].numel(), start, parts.dtype)
     probabilities = limits.new_empty(len(start), steps + 1)
     places = torch.cartesian_prod(*(torch.arange(count, device=start.device) for count in probabilities.shape))
     for image, step in (rows.T for rows in places.split(checks.whole("at_once", at_once, 1))):

@@ -602,12 +602,12 @@ def test_network_images_and_targets_may_be_on_any_devices(method, checks, places
         on_net, on_images, on_targets = places
         model, images, targets = small_net().float().to(on_net), MANY.to(on_images), targets.to(on_targets)
         options = {name: value.to(on_targets) if name == "fill" else value for name, value in options.items()}
-        log.wait.clear()
+        log.wait.clear(), log.upload.clear()
         maps, single = (
             maps_of(method, model, x, t, **options) for x, t in ((images, targets), (images[:1], targets[:1]))
         )
         assert log.totals()["wait"] == 2 * checks or places != (GPU, GPU, GPU)
-        assert maps.device == on_images
+        assert maps.device == on_images and not log.upload
         torch.testing.assert_close(maps.cpu(), expected, rtol=0, atol=1e-5)
         torch.testing.assert_close(single.cpu(), expected[:1], rtol=0, atol=1e-5)
 

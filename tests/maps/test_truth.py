@@ -347,10 +347,10 @@ def test_curves_of_any_devices_are_on_the_cpu_and_a_gpu_is_waited_for_once(curve
     with pretend_gpu(has_float64=False) as log:
         on_net, on_images, on_maps = places
         arguments = three_layers().to(on_net), IMAGES.to(on_images), targets.to(on_images), maps.to(on_maps)
-        log.wait.clear()
+        log.wait.clear(), log.upload.clear()
         told = curve(*arguments, steps=8, at_once=3)
         assert sum(log.wait.values()) == 1 or places != (GPU, GPU, GPU)
-        assert all(values.is_cpu for values in told)
+        assert all(values.is_cpu for values in told) and not log.upload
     for values, wanted in zip(told, expected):
         torch.testing.assert_close(values, wanted, rtol=0, atol=1e-5)
 
