@@ -287,8 +287,7 @@ class _Log:
     def add_epoch(self, train_loss, train_accuracy):
         """Validate, keep the best; the accuracy in validation."""
         number, loss, accuracy, state = len(self.epochs), math.nan, math.nan, self.model.state_dict()
-        pairs = ((best, state[name]) for name, best in self.best_state.items() if isinstance(best, torch.Tensor))
-        if torch.stack([(before.isfinite() & ~now.isfinite()).any() for before, now in pairs]).any():
+        if _lost(self.best_state, state):
             raise FloatingPointError(f"weights became NaN or infinite in epoch {number}: try a smaller lr")
         if self.validation is not None:
             result = evaluate(self.model, self.validation)
@@ -311,6 +310,13 @@ class _Log:
 
     def seconds(self):
         return time.perf_counter() - self.began
+
+
+def _lost(before, after):
+    """Whether a number of a model's state was finite and no longer is; asked for all at once, as there are hundreds."""
+    names = [name for name, value in after.items() if torch.is_tensor(value) and value.is_floating_point()]
+    before, after = (torch.cat([state[name].flatten() for name in names]) for state in (before, after))
+    return bool((before.isfinite() & ~after.isfinite()).any())
 
 
 def _modes(model):
