@@ -64,6 +64,11 @@ class GPUTensor(torch.Tensor):
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
         return _Mode.current.run(function, args, kwargs or {})
 
+    def __deepcopy__(self, memo):  # torch's own would copy what is held once more
+        copy = memo[id(self)] = self.detach().clone().requires_grad_(self.requires_grad)
+        vars(copy).update(vars(self) | {"held": copy.held})
+        return copy
+
     def __repr__(self):
         return repr(self.detach().cpu())
 
@@ -92,6 +97,7 @@ class _Mode(TorchDispatchMode):
     """Does what is for the GPU, for all threads; sees what has no tensor of the GPU in its own thread alone."""
 
     current = None
+    _should_skip_dynamo = classmethod(lambda cls: False)  # a way round torch.compile, at each operation
 
     def __init__(self, has_float64):
         super().__init__()
@@ -111,8 +117,9 @@ class _Mode(TorchDispatchMode):
             to_gpu = isinstance(args[0], GPUTensor)
         else:
             to_gpu = _is_gpu(kwargs["device"]) if kwargs.get("device") else bool(wrappers)
-        if to_gpu or wrappers or self.generator is not None:
-            self._refuse(packet, flat, args, to_gpu)
+        if not (to_gpu or wrappers or self.graph or self.generator):
+            return function(*args, **kwargs)
+        self._refuse(packet, flat, args, to_gpu)
         if to_gpu or wrappers:
             self._count(function, args, kwargs, to_gpu)
         args, kwargs = _changed((args, kwargs), GPUTensor, lambda leaf: leaf.held)
@@ -164,7 +171,7 @@ class _Mode(TorchDispatchMode):
         if kind != "launch" and self.graph is not None:
             raise RuntimeError("operation not permitted when stream is capturing")
         frame = sys._getframe()
-        while frame and not _asks(frame.f_code):
+        while frame and not _asks(frame.f_code.co_filename, frame.f_code.co_name):
             frame = frame.f_back
         line = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}" if frame else "elsewhere"
         getattr(self.log, kind)[line] += 1
@@ -240,10 +247,11 @@ def _autocast(device_type, *args, **kwargs):
     return nullcontext() if _is_gpu(device_type) else torch.amp.autocast(device_type, *args, **kwargs)
 
 
-def _asks(code):
+@cache
+def _asks(file, name):
     """Whether it is code of d2lstyle or of a cell, and not what only stands in between: `seeded`, `Fetching`."""
-    stands_between = code.co_name in ("__torch_dispatch__", "__getattribute__")
-    return any(part in code.co_filename for part in ("/d2lstyle/", "<cell")) and not stands_between
+    stands_between = name in ("__torch_dispatch__", "__getattribute__")
+    return any(part in file for part in ("/d2lstyle/", "<cell")) and not stands_between
 
 
 def _is_gpu(device):
@@ -252,17 +260,21 @@ def _is_gpu(device):
 
 def _leaves(value):
     """What is in lists, tuples and dicts; torch's own pytree does the same at several times the price."""
-    parts = value.values() if isinstance(value, dict) else value
-    return [leaf for part in parts for leaf in _leaves(part)] if isinstance(value, (list, tuple, dict)) else [value]
+    if not isinstance(value, (list, tuple, dict)):
+        return [value]
+    leaves = []
+    for part in value.values() if isinstance(value, dict) else value:
+        leaves += _leaves(part) if isinstance(part, (list, tuple, dict)) else (part,)
+    return leaves
 
 
 def _changed(value, kind, change):
     """The same lists, tuples and dicts with `change` applied to what is of a kind."""
+    if isinstance(value, kind):
+        return change(value)
     if isinstance(value, (list, tuple)):
         return type(value)([_changed(part, kind, change) for part in value])
-    if isinstance(value, dict):
-        return {key: _changed(part, kind, change) for key, part in value.items()}
-    return change(value) if isinstance(value, kind) else value
+    return {key: _changed(part, kind, change) for key, part in value.items()} if isinstance(value, dict) else value
 
 
 @cache
