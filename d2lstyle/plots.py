@@ -108,6 +108,18 @@ def plot_curves(curves, xlabel, ylabel, title, logarithmic=False):
     return figure
 
 
+def plot_bars(values, xlabel, title):
+    """Positive numbers {name: value} as bars with their values beside them; the axis is logarithmic."""
+    figure, axis = _axis(0.9 + 0.3 * len(values), xlabel, None, title)
+    bars = axis.barh(list(values), list(values.values()), height=0.6)
+    axis.bar_label(bars, fmt="%.2g", padding=3, fontsize=8)
+    axis.set_xscale("log")
+    axis.margins(x=0.15)
+    axis.invert_yaxis()  # the first name on top
+    axis.grid(axis="x", alpha=0.25)
+    return figure
+
+
 def plot_intervals(groups, xlabel, title):
     """Means with their intervals as dots with whiskers: one row a name, one colour a group.
 

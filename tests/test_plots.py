@@ -12,6 +12,7 @@ from pretend_gpu import GPU, pretend_gpu
 from d2lstyle import StyleStep
 from d2lstyle.plots import (
     overlay,
+    plot_bars,
     plot_curves,
     plot_forest,
     plot_history,
@@ -55,6 +56,7 @@ FIGURES = {
     "other terms": lambda: plot_history(history(), terms=["style relu1_1"], title="one layer"),
     "one step": lambda: plot_history(history(1)),
     "curves": lambda: plot_curves({"a": ([1, 2, 3], [3, 1, 2]), "b": ([1, 3], [2, 2])}, "x", "y", "two", True),
+    "bars": lambda: plot_bars({"one": 0.001, "another one": 2.0}, "seconds", "two bars"),
     "intervals": lambda: plot_intervals(GROUPS, "gain", "two groups"),
     "a forest": lambda: plot_forest({"here": GROUPS, "there": GROUPS}, "gain", "two panels"),
     "matrices": lambda: show_matrices([torch.eye(4), torch.rand(8, 8)], ["a", "b"], title="Grams"),
