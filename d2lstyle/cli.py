@@ -138,7 +138,7 @@ def stylize_folder(
     engine: Annotated[
         Literal["local", "ray"], Option(help="Where to compute: on this computer, or on a Ray cluster.")
     ] = "local",
-    workers: Annotated[int | None, Option(help="Processes, one a core or GPU.", show_default="all")] = None,
+    workers: Annotated[int | None, Option(help="Processes.", show_default="one a core, or one for a GPU")] = None,
     resume: Annotated[bool, Option(help="Keep what an earlier run of the same recipe has made.")] = True,
     force: Annotated[bool, Option("--force", help="Paint validation and test images, too.")] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Say how long it will take, and write nothing.")] = False,

@@ -121,12 +121,16 @@ def _draws(operation):
 
 def _with_state(generator, function, args, kwargs):
     """For operations that take no generator, such as dropout on a GPU: the device's own has our state meanwhile."""
-    on_cpu, device = generator.device.type == "cpu", generator.device
-    module, where = (torch.random, []) if on_cpu else (torch.get_device_module(device), [device])
-    with torch.random.fork_rng(where, device_type="cuda" if on_cpu else device.type):
+    device = generator.device
+    module = torch.random if device.type == "cpu" else torch.get_device_module(device)
+    where = [] if device.type in ("cpu", "mps") else [device]  # there is one alone
+    before = module.get_rng_state(*where)
+    try:
         module.set_rng_state(generator.get_state(), *where)
         result = function(*args, **kwargs)
         generator.set_state(module.get_rng_state(*where))
+    finally:
+        module.set_rng_state(before, *where)
     return result
 
 

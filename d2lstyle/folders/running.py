@@ -81,7 +81,8 @@ def stylize_folder(
         method: "optimise", or "fast": the trained network of `fast_stylize`, some forty times sooner and rougher; it
             knows no steps, and no backbone but EfficientNet-Lite0.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
-        workers: processes, each on one core or GPU; None for as many as there are.
+        workers: processes, each on one core, all on the same GPU; None for one a core, or for one alone on a GPU. For
+            several GPUs there is the engine "ray".
         resume: whether finished pictures of the same recipe are kept; else all are painted anew.
         force: paint validation and test images, too; whoever trains on those has nothing left to test with.
         dry_run: paint one tile to tell how long the rest will take, and write nothing.
@@ -182,7 +183,7 @@ def _locally(settings, tiles, workers):
 
 
 def _n_workers(workers, net, tiles):
-    most = joblib.cpu_count() if net.mean.device.type == "cpu" else torch.cuda.device_count() or 1
+    most = joblib.cpu_count() if net.mean.is_cpu else 1
     return min(workers or most, len(tiles))
 
 
