@@ -150,7 +150,7 @@ def style_distance(net, images, style, *, masks=None, style_layers=None):
             several.
         style_layers: layer names, or None for the network's own choice.
     Returns:
-        (B,), the mean over layers of the style loss in the convention "relative".
+        (B,), on the network's device: the mean over layers of the style loss in the convention "relative".
 
     The style loss that `stylize` minimises by default, taken of finished images.
     """

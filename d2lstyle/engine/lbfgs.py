@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from .devices import sent
+
 MIN_CURVATURE = 1e-10
 OCTAVES = 9  # bands of spatial frequency: below 1/256 cycles a pixel, 1/256 to 1/128, ..., above 1/2
 MEMORY = 0.85  # what the steps before the latest count for in the spectrum
@@ -150,9 +152,9 @@ class Spectrum:
         rows, columns = torch.fft.fftfreq(image.shape[2], **plain), torch.fft.rfftfreq(image.shape[3], **plain)
         cycles = (rows[:, None].square() + columns.square()).sqrt()
         octave = (cycles.clamp(min=1e-9).log2().floor().long() + OCTAVES).clamp(0, OCTAVES - 1)
-        self._octave = octave.to(image.device)
-        self._members = F.one_hot(octave.flatten(), OCTAVES).to(image)  # a product with it sums each octave
-        self._prior = (2 ** ((OCTAVES / 2 - torch.arange(OCTAVES, **plain)) / 2)).to(image)
+        self._octave = sent(octave, image, torch.int64)
+        self._members = sent(F.one_hot(octave.flatten(), OCTAVES), image)  # a product with it sums each octave
+        self._prior = sent(2 ** ((OCTAVES / 2 - torch.arange(OCTAVES, **plain)) / 2), image)
         if self._learned is None:  # how far octaves moved, and how much their gradients changed by that
             self._learned = image.new_zeros(2, *image.shape[:2], OCTAVES)
         self._size = image.shape[2:]
