@@ -114,7 +114,9 @@ def plot_bars(values, xlabel, title):
     bars = axis.barh(list(values), list(values.values()), height=0.6)
     axis.bar_label(bars, fmt="%.2g", padding=3, fontsize=8)
     axis.set_xscale("log")
-    axis.margins(x=0.15)
+    low, high = np.log10([min(values.values()), max(values.values())])
+    axis.set_xlim(10 ** np.floor(low), 10 ** np.ceil(high + 0.1))  # whole decades, with room for the text
+    axis.xaxis.set_minor_formatter("")
     axis.invert_yaxis()  # the first name on top
     axis.grid(axis="x", alpha=0.25)
     return figure
