@@ -1,6 +1,6 @@
 """Images a second of d2lstyle's augmentations and of their peers, side by side.
 
-    GOMP_SPINCOUNT=1000 python -m tools.benchmarks.augment [--batch 256] [--sizes 96 224] [--rounds 5]
+    GOMP_SPINCOUNT=1000 python -m tools.benchmarks.augment [--batch 256] [--sizes 96 224] [--rounds 5] [--device cuda]
 
     ours                   one call a batch, parameters drawn for each image
     torchvision, per image torchvision.transforms.v2, one call an image, which is how it draws parameters for each
@@ -48,6 +48,7 @@ def main(arguments=None):
     print(machine())
     for size in options.sizes:
         images = torch.rand(options.batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+        images = images.to(options.device)
         print(f"\n{f'{options.batch} x {size} px, images/s':28}{'ours':>10}" + "".join(f"{name:>26}" for name in PEERS))
         for row in options.rows:
             print(_line(row, options.batch, interleaved(programs(row, size), images, options.rounds)), flush=True)
@@ -103,6 +104,7 @@ def _options(arguments):
     parser.add_argument("--sizes", type=int, nargs="+", default=[96, 224], help="pixels of each side")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS, help="augmentations to measure")
     parser.add_argument("--rounds", type=int, default=5, help="how often each program is measured, in turn")
+    parser.add_argument("--device", default="cpu", help="where the images are")
     parser.add_argument("--threads", type=int, help="threads of torch (default: one a core)")
     return parser.parse_args(arguments)
 

@@ -16,8 +16,6 @@ from d2lstyle.images import resize
 
 from . import machine, step_seconds
 
-WARM_UP, STEPS = 2, 6
-
 
 def main():
     """Measure and print one table a network."""
@@ -43,10 +41,9 @@ def interleaved(net, size, batches, rounds):
 
 
 def batch_seconds(net, size, batch):
-    """Median seconds between two steps of `stylize` on `batch` images."""
+    """Seconds of a step of `stylize` on `batch` images."""
     contents, style = photos(size, batch), ds.painting("starry", size=size)
-    run = ds.stylize(contents, style, net=net, sizes=[size], steps=WARM_UP + STEPS)
-    return step_seconds(run, WARM_UP)
+    return step_seconds(contents, style, net=net)
 
 
 def photos(size, batch):

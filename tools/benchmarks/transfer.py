@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 
 import d2lstyle as ds
+from d2lstyle.engine import graphs
+from d2lstyle.engine.graphs import Repeated
 
 from . import machine, measured_seconds, step_seconds
 from .peers import PEERS
@@ -56,29 +58,22 @@ def peer_step(name, net, content, style):
 
 
 def our_step(net, content, style, precision):
-    """Median seconds between two steps of `stylize` at one size."""
-    run = ds.stylize(
-        content,
-        style,
-        net=net,
-        sizes=[content.shape[2]],
-        steps=WARM_UP + STEPS,
-        precision=precision,
-        content_layers=[CONTENT_LAYER],
-        style_layers=STYLE_LAYERS,
-    )
-    return step_seconds(run, WARM_UP)
+    """Seconds of a step of `stylize` at one size."""
+    layers = {"content_layers": [CONTENT_LAYER], "style_layers": STYLE_LAYERS}
+    return step_seconds(content, style, net=net, precision=precision, **layers)
 
 
 def convolutions(net, content, dtype):
-    """Seconds that the convolutions of one step take when nothing else is done."""
+    """Seconds that the convolutions of one step take when nothing else is done; on CUDA they are one graph."""
     names = net.layers[: net.layers.index(STYLE_LAYERS[-1]) + 1]
     inputs = [content, *net(content, names).values()]  # what each module of the chain reads
-    return sum(
-        measured_seconds(_convolution(module, x, dtype), WARM_UP, STEPS)
+    steps = [
+        _convolution(module, x, dtype)
         for module, x in zip(net.model.features, inputs[:-1])
         if isinstance(module, torch.nn.Conv2d)
-    )
+    ]
+    all_steps = Repeated(lambda: [step() for step in steps], content.device, graphs.LEAST)
+    return measured_seconds(all_steps, graphs.WARM_UP + 1, STEPS)
 
 
 def _convolution(module, x, dtype):
