@@ -14,6 +14,7 @@ set of weights serves every network, layer and image size.
 import torch  # noqa: F401, the examples need it
 
 from .engine import checks
+from .engine.devices import sent
 from .engine.gram_error import LazyGram, rows_of
 
 CONVENTIONS = ("gatys", "d2l", "cs231n", "relative")
@@ -26,11 +27,11 @@ def gram(features, weights=None):
     Args:
         features: (B, C, H, W), any range.
         weights: (B, 1, H, W) or (1, 1, H, W) non-negative position weights, or None for all positions alike.
-            They are rescaled to a mean of one. Positions of weight zero are left out of the work, and of the gradient.
+            They are rescaled to a mean of one. On the CPU positions of weight zero are left out of the work.
     Returns:
         (B, C, C), the raw sum over positions.
     Raises:
-        ValueError: features are not four-dimensional, or the weights do not fit them or are all zero.
+        ValueError: features are not four-dimensional, or the weights do not fit them, or, on the CPU, are all zero.
 
     Shinde, eq. 1; Gatys et al. 2016, eq. 3. The normalisation lives in the loss.
 
@@ -44,9 +45,9 @@ def gram(features, weights=None):
         return rows.transpose(1, 2) @ rows
     weights = checked_weights(weights, features).flatten(2).transpose(1, 2)
     weights = weights / weights.mean(dim=1, keepdim=True)
-    counts = (weights > 0).any(dim=0).squeeze(1)
-    if not counts.all():  # positions of weight zero cost nothing: a region of a quarter takes a quarter of the work
-        rows, weights = rows[:, counts], weights[:, counts]
+    if rows.is_cpu:  # positions of weight zero cost nothing: a region of a quarter takes a quarter of the work
+        counts = (weights > 0).any(dim=0).squeeze(1)
+        rows, weights = (rows, weights) if counts.all() else (rows[:, counts], weights[:, counts])
     return (rows * weights).transpose(1, 2) @ rows
 
 
@@ -202,10 +203,10 @@ def total_variation(images, convention="lecture"):
 
 
 def checked_weights(weights, features, name="position weights"):
-    """(1 or B, 1, H, W) weights of the features' positions, in their type; else a ValueError."""
+    """(1 or B, 1, H, W) weights of the features' positions, where they are, in their type; else a ValueError."""
     checks.positions(weights, features, name)
-    weights = weights.to(features)  # a mask may be of bools
-    sums = weights.flatten(1).sum(1)
-    if not (weights >= 0).all() or not ((sums > 0) & sums.isfinite()).all():  # NaN is neither
-        raise ValueError(f"expected finite, non-negative {name} with a positive sum")
-    return weights
+    if weights.is_cpu:
+        sums = weights.to(features.dtype).flatten(1).sum(1)  # a mask may be of bools
+        if not (weights >= 0).all() or not ((sums > 0) & sums.isfinite()).all():  # NaN is neither
+            raise ValueError(f"expected finite, non-negative {name} with a positive sum")
+    return sent(weights, features)

@@ -8,7 +8,7 @@ import torch
 from pretend_gpu import GPU, Graph, pretend_gpu
 from torch import nn
 
-from d2lstyle import style_distance, stylize
+from d2lstyle import gram, style_distance, stylize
 from d2lstyle.backbones import Backbone
 from d2lstyle.engine import graphs
 from d2lstyle.engine.devices import kernels
@@ -100,6 +100,15 @@ def test_style_distance_takes_images_from_any_device(net, gpu_net, photo, starry
         with pretend_gpu(has_float64=False):
             found = style_distance(network, photo.to(place), starry, masks=photo[:, :1].to(place))
             torch.testing.assert_close(found.cpu(), expected)
+
+
+def test_weighted_grams_wait_for_nothing(photo):
+    weights = (photo[:, :1] > 0.5).float()
+    with pretend_gpu() as log:
+        grams = [gram(photo.to(GPU), weights.to(GPU)), gram(photo.to(GPU), weights)]
+        assert log.wait.total() == 0
+        for found in grams:
+            torch.testing.assert_close(found.cpu(), gram(photo, weights))
 
 
 def crossings(net, photo, options, steps, **changes):
