@@ -125,7 +125,7 @@ class _Run:
             self._report(image, step())
 
     def _evaluate(self, image):
-        """Losses of the image, (terms,); puts their gradient into image.grad, and the image into `best` where it is."""
+        """Losses of the image, (terms,); writes their gradient into image.grad, and what is better into `best`."""
         losses = self.objective(image)
         (gradient,) = torch.autograd.grad(losses["total"].sum(), image)
         image.grad.copy_(gradient)

@@ -11,7 +11,7 @@ counts what crosses between the two, by the line of d2lstyle or of a notebook's 
 import sys
 import types
 from collections import Counter
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from unittest import mock
 
@@ -231,7 +231,6 @@ def pretend_gpu(has_float64=True):
     )
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
-        stack.enter_context(mock.patch.object(torch, "autocast", _autocast))
         stack.enter_context(mock.patch.object(torch, GPU.type, module, create=True))
         stack.enter_context(mock.patch.object(devices, "accelerator", lambda: GPU))
         stack.enter_context(mock.patch.object(_Mode, "current", mode))
@@ -240,11 +239,6 @@ def pretend_gpu(has_float64=True):
         stack.enter_context(mode)
         stack.enter_context(_Functions())
         yield mode.log
-
-
-def _autocast(device_type, *args, **kwargs):
-    """torch.autocast, which does nothing on the GPU here: it has no bf16."""
-    return nullcontext() if _is_gpu(device_type) else torch.amp.autocast(device_type, *args, **kwargs)
 
 
 @cache
