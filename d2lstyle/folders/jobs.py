@@ -14,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ..backbones import MIN_SIDE, Backbone, backbone
@@ -180,7 +181,8 @@ def _draw(source, copy, settings):
 
 
 def weights_digest(net):
-    return _digest(b"".join(value.cpu().contiguous().numpy().tobytes() for value in net.state_dict().values()))
+    values = [value.contiguous().flatten().view(torch.uint8) for value in net.state_dict().values()]
+    return _digest(torch.cat(values).cpu().numpy().tobytes())  # from a GPU in one go
 
 
 def _digest(what):
