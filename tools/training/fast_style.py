@@ -22,19 +22,19 @@ from tqdm import tqdm
 
 import d2lstyle as ds
 from d2lstyle.engine.files import write_whole
+from d2lstyle.engine.prepare import prepared
 from d2lstyle.fast import network as fast
 from d2lstyle.images import resize
 from d2lstyle.losses import gram_loss
-from d2lstyle.samples import vending
 
-HELD_OUT_PAINTINGS = ("gilded", "marbling")  # never trained on: they show what an unknown style gets
-HELD_OUT_PHOTOS = ("coffee",)
-TRAIN_PART = 0.5  # of a photo's width, from the left: vending's validation and test pictures have the rest behind them
-SEEDS = range(20)  # of each painting
-STYLE_SIDE, PHOTO_SIDE = 160, 320
-GOODS_PER_CLASS = 40
-BATCH, LR, WARM_UP = 4, 2e-3, 200
-SIZES, SIZE_SHARES = (64, 96, 128), (0.15, 0.7, 0.15)
+HELD_OUT_PAINTINGS = ("gilded", "marbling", "watercolour", "engraving", "mosaic")  # never trained on, to judge by
+HELD_OUT_PHOTOS = ("coffee", "brick")
+TRAIN_PART = 0.5  # of a photo's width, from the left; the rest is held out
+SEEDS = range(12)  # of each painting
+STYLE_SIDE, PHOTO_SIDE = 288, 640
+LR, WARM_UP = 2e-3, 200
+SIZES = {64: (0.15, 4), 96: (0.6, 4), 128: (0.2, 4), 256: (0.05, 2)}  # how often, and images a batch
+POOL, FRESH = 48, 0.25  # crops kept of each size, as VGG-19 takes long to see one, and how often one is drawn anew
 IDENTITY = 20  # weight of the mean square error of an image painted at alpha 0
 OUTSIDE = 10  # weight of what the decoder paints outside of [0, 1]
 CHECKPOINT_SECONDS = 120
@@ -55,11 +55,10 @@ class Bank:
                     callback(len(self.paintings), len(SEEDS) * len(names))
         photos = [ds.sample(name, PHOTO_SIDE) for name in ds.sample_names() if name not in HELD_OUT_PHOTOS]
         self.photos = [photo[..., : round(TRAIN_PART * photo.shape[3])] for photo in photos]
-        self.goods = [goods("train", name, index) for name in vending.GOODS for index in range(GOODS_PER_CLASS)]
 
     def contents(self, rng, count, size):
-        """Photos, goods of the studio, and now and then a painting: (count, 3, size, size)."""
-        chosen = [_pick(rng, (self.photos, self.goods, self.paintings), (0.6, 0.3, 0.1)) for _ in range(count)]
+        """Photos, and now and then a painting: (count, 3, size, size)."""
+        chosen = [_pick(rng, (self.photos, self.paintings), (0.85, 0.15)) for _ in range(count)]
         return torch.cat([_lit(rng, _crop(rng, image, size, least=0.35)) for image in chosen])
 
     def styles(self, rng, count, size):
@@ -69,10 +68,25 @@ class Bank:
         return torch.cat([_recolored(rng, torch.rot90(crop, int(rng.integers(4)), (2, 3))) for crop in crops])
 
 
-def goods(split, name, index):
-    """A picture of the studio as a tensor (1, 3, 96, 96)."""
-    picture = np.asarray(vending.draw("studio", split, name, index), np.float32) / 255
-    return torch.from_numpy(picture).permute(2, 0, 1)[None]
+class Pool:
+    """Crops with what VGG-19 says of them, some of which are drawn anew each time."""
+
+    def __init__(self, draw, targets):
+        self.draw, self.targets, self.kept = draw, targets, {}
+
+    def take(self, rng, count, size):
+        """(count, 3, size, size), and {layer: (count, ...)} of their targets."""
+        kept = self.kept.setdefault(size, [])
+        fresh = count if len(kept) < POOL else rng.binomial(count, FRESH)
+        old = [kept[i] for i in rng.choice(len(kept), count - fresh, replace=False)]
+        if fresh:
+            images = self.draw(rng, fresh, size)
+            targets = self.targets(images)
+            new = [(images[i], {name: value[i] for name, value in targets.items()}) for i in range(fresh)]
+            kept[:] = [*kept, *new][-POOL:]
+            old += new
+        images, targets = zip(*old)
+        return torch.stack(images), {name: torch.stack([one[name] for one in targets]) for name in targets[0]}
 
 
 def _pick(rng, pools, shares):
@@ -108,8 +122,8 @@ class Trainer:
 
     def __init__(self, *, minutes, seed, folder):
         torch.manual_seed(seed)
-        self.net = ds.backbone(fast.NETWORK, device="cpu")
-        self.model = fast.FastStyle(self.net, fast.Decoder())
+        self.net = prepared(ds.backbone("vgg19", device="cpu"))
+        self.model = fast.FastStyle(ds.backbone(fast.NETWORK, device="cpu"), fast.Decoder())
         self.average = copy.deepcopy(self.model.decoder)
         self.optimizer = torch.optim.AdamW(self.model.decoder.parameters(), LR, weight_decay=1e-4, betas=(0.9, 0.99))
         self.minutes, self.seed, self.file = minutes, seed, Path(folder, "checkpoint.pt")
@@ -120,9 +134,10 @@ class Trainer:
     def run(self, bank, callback):
         """Train until the minutes are used up; time spent before an interruption counts."""
         saved = self.seconds
+        self.contents, self.styles = Pool(bank.contents, self.targets), Pool(bank.styles, self.targets)
         while self.seconds < 60 * self.minutes:
             began = time.perf_counter()
-            self.step(bank)
+            self.step()
             self.seconds += time.perf_counter() - began
             callback()
             if self.seconds - saved > CHECKPOINT_SECONDS:
@@ -130,9 +145,9 @@ class Trainer:
                 self.save()
         self.save()
 
-    def step(self, bank):
+    def step(self):
         rng = np.random.default_rng([self.seed, self.iteration])
-        losses = self.batch_losses(bank, rng)
+        losses = self.batch_losses(rng)
         self.model.decoder.zero_grad(set_to_none=True)
         losses["total"].backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.decoder.parameters(), LARGEST_NORM)
@@ -151,18 +166,17 @@ class Trainer:
         part = min(1, self.seconds / (60 * self.minutes))
         return LR * min(1, (self.iteration + 1) / WARM_UP) * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
 
-    def batch_losses(self, bank, rng):
+    def batch_losses(self, rng):
         """The loss of `stylize`, where at strength alpha the target is the content's Gram and the style's, mixed."""
-        size = int(rng.choice(SIZES, p=SIZE_SHARES))
-        content, style = bank.contents(rng, BATCH, size), bank.styles(rng, BATCH, size)
-        alpha, share = torch.ones(BATCH), torch.ones(BATCH)
+        size = int(rng.choice(list(SIZES), p=[share for share, _ in SIZES.values()]))
+        batch = SIZES[size][1]
+        (content, kept), (style, wanted) = self.contents.take(rng, batch, size), self.styles.take(rng, batch, size)
+        alpha, share = torch.ones(batch), torch.ones(batch)
         alpha[0] = rng.choice((0, 1, rng.uniform()), p=(0.5, 0.25, 0.25))
         share[1] = rng.choice((1, rng.uniform()))
-        with torch.no_grad():
-            targets = self.targets(content)
-            grams = self.grams(style)
-            grams = _mixed(grams, {layer: gram.roll(1, 0) for layer, gram in grams.items()}, share)
-            grams = _mixed(grams, targets["grams"], alpha)
+        grams = {layer: wanted[layer] for layer in self.net.style_layers}
+        grams = _mixed(grams, {layer: gram.roll(1, 0) for layer, gram in grams.items()}, share)
+        grams = _mixed(grams, kept, alpha)
         paired = self.model.statistics(style)
         neighbours = {
             level: fast.Statistics(*(value.roll(1, 0) for value in values)) for level, values in paired.items()
@@ -171,9 +185,9 @@ class Trainer:
         painted = self.model(content, statistics, alpha, seed=int(rng.integers(2**31)))
         inside = painted.clamp(0, 1)
         image = painted + (inside - painted).detach()  # clamped, with a gradient everywhere
-        features = self.model.encoder(image, self.layers)
+        features = self.net(image, self.layers)
         terms = {
-            "content": ds.content_loss(features["relu4_1"], targets["content"], "relative"),
+            "content": ds.content_loss(features["relu4_2"], kept["relu4_2"], "relative"),
             "style": sum(
                 gram_loss(features[layer], A * features[layer][0, 0].numel(), "relative") for layer, A in grams.items()
             )
@@ -190,15 +204,12 @@ class Trainer:
     def layers(self):
         return list(dict.fromkeys([*self.net.content_layers, *self.net.style_layers]))
 
-    def targets(self, content):
-        features = self.model.encoder(content, self.layers)
-        return {"content": features["relu4_1"], "grams": self._grams_of(features)}
-
-    def grams(self, images):
-        return self._grams_of(self.model.encoder(images, self.layers))
-
-    def _grams_of(self, features):
-        return {layer: ds.gram(features[layer]) / features[layer][0, 0].numel() for layer in self.net.style_layers}
+    @torch.no_grad()
+    def targets(self, images):
+        """{layer: (B, ...)}: the content layer's features, and the Gram matrices of the style layers."""
+        features = self.net(images, self.layers)
+        grams = {layer: ds.gram(features[layer]) / features[layer][0, 0].numel() for layer in self.net.style_layers}
+        return {"relu4_2": features["relu4_2"], **grams}
 
     def save(self):
         state = {
