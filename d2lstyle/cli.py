@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from .experiment.command import main as experiment
 
-LIGHT = "efficientnet_lite0"  # quick enough for a folder of pictures; the fast method knows no other
+LIGHT = "efficientnet_lite0"  # quick enough for a folder of pictures
 STOPPED = 130  # the exit status of a command that Ctrl-C ended
 
 ORIGINAL, SIDE = "original", "PIXELS|original"

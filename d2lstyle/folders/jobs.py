@@ -23,12 +23,12 @@ from ..engine import checks
 from ..engine.checks import scaled_size
 from ..engine.decoding import is_photo, upright_shape
 from ..engine.files import file_digest, read_json_lines
-from ..fast.network import NETWORK, check_backbone
 from ..fast.network import SHA256 as FAST_WEIGHTS
 from ..fast.painting import draw_shares, strengths
 from ..samples.styles import named_styles
 from ..transfer import METHODS
 
+NETWORK = "efficientnet_lite0"  # where the user names none: light enough for a folder of thumbnails
 TILE, TILE_SIDE = 8, 128  # so many pictures share a pass, if their longer side has at most so many pixels
 NOTE, MANIFEST = "d2lstyle", "manifest.jsonl"  # the keyword of the note inside a picture; the file beside them
 HELD_OUT = ("validation", "test")
@@ -67,8 +67,6 @@ class Settings:
             self.net = backbone(self.net or NETWORK, device=self.device)
         if not isinstance(self.net, Backbone):
             raise TypeError(f"expected net as a Backbone, or the name of one, got {type(self.net).__name__}")
-        if fast:
-            check_backbone(self.net)
         pictures = named_styles(self.styles)
         digests = {name: _digest(picture.numpy().tobytes()) for name, picture in pictures.items()}
         # By digest: statistics are added in the order of the styles, and another would be rounded in another way.
@@ -144,8 +142,9 @@ def others(folder, expected=()):
 
 def plan(settings, sources):
     """{Job: (height, width)} for all `listings`, and {source: error} of images whose size cannot be read."""
-    work = FAST_WEIGHTS if settings.method == "fast" else settings.steps
-    common = [RECIPE, settings.method, settings.size, work, settings.net.name, weights_digest(settings.net)]
+    slow = settings.method == "optimise"
+    painter = [settings.steps, settings.net.name, weights_digest(settings.net)] if slow else [FAST_WEIGHTS]
+    common = [RECIPE, settings.method, settings.size, *painter]
     jobs, errors = {}, {}
     files = [(split, file) for split, listing in sources.items() for files in listing.values() for file in files]
     for split, file in files:

