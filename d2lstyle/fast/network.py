@@ -29,7 +29,7 @@ def adain(features, mean, std):
     Huang and Belongie 2017, "Arbitrary style transfer in real-time with adaptive instance normalization", eq. 8.
     """
     before = features.mean((2, 3))
-    # By the squares: torch.var takes fifty times as long on channels_last features. Rounding may leave less than nothing.
+    # By the squares: torch.var takes fifty times as long on channels_last features. Rounding may leave less than 0.
     variance = (features.square().mean((2, 3)) - before.square()).clamp(min=0)
     scale = std / (variance + TINY).sqrt()
     return torch.addcmul((mean - scale * before)[..., None, None], features, scale[..., None, None])
@@ -82,12 +82,12 @@ class Painter(nn.Module):
         sizes = []
         for layer in self.contract:
             sizes.append(x.shape[2:])
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
         for i in range(0, 10, 2):
-            inside = F.relu(adain(self.residual[i](x), *asked[i]))
+            inside = F.relu(adain(self.residual[i](x), *asked[i]), inplace=True)
             x = x + adain(self.residual[i + 1](inside), *asked[i + 1])
         for i, size in enumerate((sizes[2], sizes[1])):  # enlarged by repeating, to the very size it had before
-            x = F.relu(adain(self.expand[i](F.interpolate(x, size)), *asked[10 + i]))
+            x = F.relu(adain(self.expand[i](F.interpolate(x, size)), *asked[10 + i]), inplace=True)
         return torch.sigmoid(adain(self.expand[2](x), *asked[12]))
 
 

@@ -12,7 +12,7 @@ from ..images import resize
 from ..mixing import StyleMix, style_size
 from .network import fast_network
 
-LEAST_SIDE = 128  # pixels at which a style is read: below, its strokes are lost
+LEAST_READ, MOST_READ = 128, 512  # pixels at which styles are read: too few hide the strokes, too many make them coarse
 
 
 def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, device="auto"):
@@ -21,7 +21,7 @@ def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, dev
     Args:
         content: (B, 3, H, W) in [0, 1], sides of at least 32 pixels; best from 128 pixels on. A batch equals B calls.
         style: (1, 3, h, w), or (B, 3, h, w) for a style to each content, or a list of such, to be mixed. Its longer
-            side is resized to the content's, 128 pixels at least.
+            side is resized to 1.5 times the content's, from 128 to 512 pixels, or to the content's if that is more.
         style_weights: proportions of a list's styles, any scale; None for equal parts. A row of them for each content,
             (B, styles), gives each its own mixture.
         alpha: strength in [0, 1], a number, or (B,) for each content its own: how far from the content, at 0, to the
@@ -56,7 +56,7 @@ class StyleBank:
     @torch.no_grad()
     def paint(self, images, shares, alpha):
         """Images (B, 3, H, W) in mixtures, shares (1 or B, styles) whose rows add up to one, at strengths (B,)."""
-        model, side = fast_network(self.device), max(*images.shape[2:], LEAST_SIDE)
+        model, side = fast_network(self.device), reading_side(max(images.shape[2:]))
         if side not in self._codes:
             resized = [resize(style, style_size(style.shape[2:], side)) for style in self.styles]
             codes = torch.broadcast_tensors(*[model.codes(style) for style in resized])
@@ -64,6 +64,11 @@ class StyleBank:
         codes = self._codes[side]
         mixed = (sent(shares, codes).T[..., None] * codes).sum(0)
         return model(images, mixed, alpha)
+
+
+def reading_side(side):
+    """Pixels of the longer side at which a style is read for pictures of `side` pixels."""
+    return max(side, LEAST_READ, min(3 * side // 2, MOST_READ))
 
 
 def draw_shares(rng, n_styles, mixture):

@@ -24,7 +24,7 @@ from d2lstyle.experiment.contrasts import accuracy
 from d2lstyle.progress import count_bar, progress_bar
 from d2lstyle.results import means_by, read_record
 from d2lstyle.samples import vending
-from d2lstyle.samples.styles import named_styles
+from d2lstyle.samples.styles import named_styles, picture
 from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent
@@ -187,12 +187,12 @@ def draw_invented():
     width = goods.width + GAP + worth.width
     digits = digits.resize((width, round(digits.height * width / digits.width)), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (width, digits.height + GAP + worth.height), "white")
-    for picture, place in (
+    for part, place in (
         (digits, (0, 0)),
         (goods, (0, digits.height + GAP)),
         (worth, (goods.width + GAP, digits.height + GAP)),
     ):
-        canvas.paste(picture, place)
+        canvas.paste(part, place)
     save(
         canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS),
         "07_gan_augmentation",
@@ -230,14 +230,14 @@ def draw_style_bank():
 
 
 def draw_fast():
-    """Photos in two styles that the fast network never saw, and in one it knows; beside them the optimisation."""
-    net, side = ds.backbone("efficientnet_lite0"), 128
+    """Photos in two paintings and in a photo, in one pass; beside them the optimisation."""
+    side = 256
     photos = torch.cat([ds.sample(name, (side, side)) for name in ("coffee", "chelsea", "astronaut")])
     rows, names = [], []
-    for name in ("gilded", "marbling", "mosaic"):
-        style = ds.painting(name, side)
-        fast = ds.stylize(photos, style, method="fast", net=net).image
-        slow = ds.stylize(photos, style, net=net, steps=60, callback=progress_bar(name)).image
+    for name in ("gilded", "marbling", "flower"):
+        style = picture(name)
+        fast = ds.stylize(photos, style, method="fast").image
+        slow = ds.stylize(photos, style, net="vgg19", callback=progress_bar(name)).image
         rows += [style, *(image for pair in zip(fast.split(1), slow.split(1)) for image in pair)]
         names += [name, *["fast", "optimised"] * len(photos)]
     figure = plots.show_images(rows, names, columns=7)

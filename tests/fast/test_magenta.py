@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import d2lstyle as ds
-from d2lstyle.fast.network import fast_network, read_weights, WEIGHTS
+from d2lstyle.fast.network import WEIGHTS, fast_network, read_weights
 from d2lstyle.images import resize
-from tools.training import magenta
+from tools import magenta
 
 SIDE = 384  # pixels, of the published painter
 

@@ -37,7 +37,7 @@ def test_adain_gives_mean_and_deviation_computed_by_hand():
 
 
 def test_every_second_position_is_taken_from_the_one_that_tensorflow_begins_with():
-    """n positions give ceil(n / 2): the windows of three lie over 0, 2, ... if n is even, and over -1, 1, ... if odd."""
+    """n positions give ceil(n / 2): windows of three begin at 0, 2, ... if n is even, else at -1, 1, ..."""
     (rows, columns) = torch.ones(5, 6).nonzero().T.view(2, 1, 1, 5, 6).float()
     rows, columns = (_padded(None, (axis + 1,)) for axis in (rows, columns))
     assert rows.shape == (1, 1, 7, 7)

