@@ -253,7 +253,7 @@ def test_tensors_are_made_on_a_device_that_is_stated():
     nodes = [node for path in MODULES for node in ast.walk(ast.parse(path.read_text("utf-8")))]
     made = [call for call in nodes if isinstance(call, ast.Call) and FACTORY.fullmatch(ast.unparse(call.func))]
     vague = [call for call in made if not {"device", None} & {keyword.arg for keyword in call.keywords}]
-    assert len(made) > 20 and [*map(ast.unparse, vague)] == ["torch.full((count,), 1.0 if mixtures else 0.1)"]
+    assert len(made) > 20 and [*map(ast.unparse, vague)] == ["torch.empty(channels)"]
 
 
 def test_plots_stay_out_of_the_core():

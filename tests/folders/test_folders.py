@@ -826,7 +826,6 @@ BAD = {
     "seed in words": ({"seed": "one"}, "expected seed as an integer .*, got 'one'"),
     "a manifest of others": ({"out": "taken"}, "manifest.jsonl is in the way, and no manifest of ours: choose another"),
     "size in words": ({"size": "large"}, "expected size in pixels"),
-    "a network for the fast method": ({"net": "squeezenet1_1", "method": "fast"}, "was trained, got squeezenet1_1"),
 }
 
 
