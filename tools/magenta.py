@@ -70,8 +70,9 @@ def state():
     for i in range(3):
         put(f"painter.contract.{i}", *painter[f"transformer/contract/conv{i + 1}"])
     for i, place in enumerate(places):
-        name = f"painter.residual.{i}" if i < 10 else f"painter.expand.{i - 10}"
-        put(name, *painter[f"transformer/{place}"])
+        name = f"residual.{i}" if i < 10 else f"expand.{i - 10}" if i < 12 else "last"
+        put(f"painter.{name}", *painter[f"transformer/{place}"])
+        del result[f"painter.{name}.bias"]  # `adain` takes the mean away, and it with that
     # First the mean that a layer is to have, then the deviation.
     asked = [
         painter[f"style_params/transformer/{place}/StyleNorm/{kind}"] for place in places for kind in ("Conv", "Conv_1")

@@ -18,7 +18,7 @@ from ..engine.devices import best_device, sent
 from ..engine.files import file_digest
 
 WEIGHTS = Path(__file__).parent / "weights" / "magenta.pt"
-SHA256 = "3b351d2bfcf8b23844245fe22ee8e4a770afbed6679bda05114800487f0854a2"  # of that file
+SHA256 = "743224d9f88fc0fd1d1c76ff04523a706efb5618fc2d41019f99424a772e1284"  # of that file
 CODE = 100  # numbers that tell of a style
 TINY = 1e-5  # of a variance: keeps flat pictures finite; as in training
 
@@ -71,10 +71,12 @@ class Painter(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.contract = nn.ModuleList([_convolution(3, 8, 9), _convolution(8, 16, 3, 2), _convolution(16, 32, 3, 2)])
+        shapes = ((3, 8, 9, 1), (8, 16, 3, 2), (16, 32, 3, 2))
+        self.contract = nn.ModuleList([_convolution(*shape, bias=True) for shape in shapes])
         self.residual = nn.ModuleList([_convolution(32, 32, 3) for _ in range(10)])
-        self.expand = nn.ModuleList([_convolution(32, 16, 3), _convolution(16, 8, 3), _convolution(8, 3, 9)])
-        self.channels = [layer.out_channels for layer in (*self.residual, *self.expand)]
+        self.expand = nn.ModuleList([_enlarging(32, 16), _enlarging(16, 8)])
+        self.last = _convolution(8, 3, 9)
+        self.channels = [layer.out_channels for layer in (*self.residual, *self.expand, self.last)]
         self.style = nn.Linear(CODE, 2 * sum(self.channels))
 
     def forward(self, x, code):
@@ -86,14 +88,20 @@ class Painter(nn.Module):
         for i in range(0, 10, 2):
             inside = F.relu(adain(self.residual[i](x), *asked[i]), inplace=True)
             x = x + adain(self.residual[i + 1](inside), *asked[i + 1])
-        for i, size in enumerate((sizes[2], sizes[1])):  # enlarged by repeating, to the very size it had before
-            x = F.relu(adain(self.expand[i](F.interpolate(x, size)), *asked[10 + i]), inplace=True)
-        return torch.sigmoid(adain(self.expand[2](x), *asked[12]))
+        for i, (height, width) in enumerate((sizes[2], sizes[1])):
+            x = self.expand[i](F.pad(x, (1, 1, 1, 1), mode="replicate"))[:, :, :height, :width]
+            x = F.relu(adain(x, *asked[10 + i]), inplace=True)
+        return torch.sigmoid(adain(self.last(x), *asked[12]))
 
 
-def _convolution(channels, out, size, stride=1):
-    """Those behind which `adain` takes the mean away have a bias that does nothing: it is zero."""
-    return nn.Conv2d(channels, out, size, stride, size // 2, padding_mode="reflect")
+def _convolution(channels, out, size, stride=1, bias=False):
+    """A bias would do nothing where `adain` takes the mean away."""
+    return nn.Conv2d(channels, out, size, stride, size // 2, padding_mode="reflect", bias=bias)
+
+
+def _enlarging(channels, out):
+    """Twice the size by repeating each position, and a convolution of 3 x 3, in one; seven times as fast on a CPU."""
+    return nn.ConvTranspose2d(channels, out, 4, stride=2, padding=3, bias=False)
 
 
 class FastStyle(nn.Module):
@@ -107,11 +115,9 @@ class FastStyle(nn.Module):
         """(B, 100) of style images (B, 3, h, w): all that `forward` needs to know of them."""
         return self.reader(self._sent(style))
 
-    def forward(self, content, codes, alpha):
-        """Contents (B, 3, H, W) in the styles of codes (1 or B, 100) at strengths (B,), in [0, 1]."""
-        content = self._sent(content)
-        painted = self.painter(content, codes.expand(len(content), -1))
-        return content.lerp(painted, sent(alpha, content).view(-1, 1, 1, 1))
+    def forward(self, content, codes):
+        """Contents (B, 3, H, W) in the styles of codes (1 or B, 100), in [0, 1]."""
+        return self.painter(self._sent(content), codes.expand(len(content), -1))
 
     def _sent(self, images):
         return sent(images, self.reader.last.weight).contiguous(memory_format=torch.channels_last)
@@ -127,7 +133,7 @@ def fast_network(device="auto"):
 def _loaded(device):
     with torch.device("meta"):  # random values would come from the process's own generator, only to be replaced
         model = FastStyle()
-    model.load_state_dict(whole_numbers_to_weights(read_weights(WEIGHTS)), assign=True)
+    model.load_state_dict(as_weights(read_weights(WEIGHTS)), assign=True)
     return model.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()
 
 
@@ -140,12 +146,15 @@ def read_weights(path):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def whole_numbers_to_weights(stored):
+def as_weights(stored):
     """The state of a `FastStyle`: the weights were published as 8-bit numbers, with a scale for each output channel."""
-    state = {}
-    for name, value in stored.items():
+    state = {name: value for name, value in stored.items() if not name.endswith("_scale")}
+    for name, value in state.items():
         if value.dtype == torch.int8:
             value = value * stored[f"{name}_scale"].view(-1, *[1] * (value.dim() - 1))
-        if not name.endswith("_scale"):
-            state[name] = value
+        if name.startswith("painter.expand"):  # (O, I, 3, 3) -> (I, O, 4, 4)
+            box = torch.ones(1, 1, 2, 2, device="cpu", dtype=torch.float32)
+            spread = F.conv2d(value.flip(2, 3).flatten(0, 1)[:, None], box, padding=1)
+            value = spread.view(*value.shape[:2], 4, 4).transpose(0, 1).contiguous()
+        state[name] = value
     return state
