@@ -1,6 +1,7 @@
 """Style transfer in one pass of a small trained network, and a transform for training that uses it.
 
-Content and style -> backbone features -> the content's with the style's statistics -> a decoder's picture.
+Style -> 100 numbers, several mixed by their proportions -> a painter's layers, which take over the means and deviations
+that these numbers ask for -> the content, painted.
 """
 
 from .painting import fast_stylize

@@ -69,7 +69,7 @@ class Settings:
             raise TypeError(f"expected net as a Backbone, or the name of one, got {type(self.net).__name__}")
         pictures = named_styles(self.styles)
         digests = {name: _digest(picture.numpy().tobytes()) for name, picture in pictures.items()}
-        # By digest: statistics are added in the order of the styles, and another would be rounded in another way.
+        # By digest: Grams or codes are added in the order of the styles, and another would be rounded in another way.
         self.digests = dict(sorted(digests.items(), key=lambda item: item[::-1]))
         self.styles = {name: pictures[name] for name in self.digests}
 

@@ -31,6 +31,8 @@ def session(name, rounded):
         model.graph.node.extend(kept)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Its fast kernels for 8 bits overflow on processors without VNNI: a style's code is then off by a fifth.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
@@ -57,7 +59,8 @@ def test_it_equals_the_published_network_but_for_the_rounding_of_what_passes_thr
     torch.testing.assert_close(model.codes(style), code, rtol=0, atol=1e-5)
     torch.testing.assert_close(model(content, code), picture, rtol=0, atol=1e-3)
     rounded_code, rounded = published(content, style, rounded=True)
-    # Its 8 bits shift the picture's colours by this much; another picture of that style is three times as far.
+    assert (code - rounded_code).abs().mean() < 0.05 * code.abs().mean()
+    # 8 bits shift the picture's contrast by this much; another picture of that style is three times as far.
     assert (model(content, rounded_code) - rounded).abs().mean() < 0.06
     assert (model(content.flip(3), rounded_code) - rounded).abs().mean() > 0.15
 
