@@ -11,6 +11,7 @@ import d2lstyle as ds
 from d2lstyle import fast_stylize
 from d2lstyle.fast import network
 from d2lstyle.fast.network import WEIGHTS, _padded, adain, fast_network, read_weights
+from d2lstyle.fast.painting import enlarged
 from d2lstyle.images import resize
 
 
@@ -42,6 +43,10 @@ def test_every_second_position_is_taken_from_the_one_that_tensorflow_begins_with
     rows, columns = (_padded(None, (axis + 1,)) for axis in (rows, columns))
     assert rows.shape == (1, 1, 7, 7)
     assert rows[0, 0, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 0] and columns[0, 0, 1].tolist() == [1, 2, 3, 4, 5, 6, 0]
+
+
+def test_small_pictures_are_painted_larger_and_large_ones_as_they_are():
+    assert [enlarged(side, 384) for side in (32, 96, 97, 256, 300, 384, 512)] == [48, 144, 145, 384, 384, 384, 512]
 
 
 def test_a_mixture_of_styles_is_that_of_their_codes(model, contents, starry, mosaic):
