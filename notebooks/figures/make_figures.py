@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torchvision.transforms.functional import to_pil_image, to_tensor
+from torchvision.transforms.functional import center_crop, to_pil_image, to_tensor
 from torchvision.utils import make_grid
 
 import d2lstyle as ds
 from d2lstyle import plots
 from d2lstyle.experiment.arms import Colors, classical, color_statistics, match_colors, mixed_colors
 from d2lstyle.experiment.contrasts import accuracy
+from d2lstyle.images import resize
 from d2lstyle.progress import count_bar, progress_bar
 from d2lstyle.results import means_by, read_record
 from d2lstyle.samples import vending
@@ -232,7 +233,8 @@ def draw_style_bank():
 def draw_fast():
     """Photos in two paintings and in a photo, in one pass; beside them the optimisation."""
     side = 256
-    photos = torch.cat([ds.sample(name, (side, side)) for name in ("coffee", "chelsea", "astronaut")])
+    photos = [ds.sample(name) for name in ("coffee", "chelsea", "astronaut")]
+    photos = torch.cat([resize(center_crop(photo, [min(photo.shape[2:])] * 2), side) for photo in photos])
     rows, names = [], []
     for name in ("gilded", "marbling", "flower"):
         style = picture(name)
