@@ -297,9 +297,9 @@ def stylize(
         precision: of the network's passes, "fp32", "tf32" (on NVIDIA's GPUs from Ampere on, else fp32), "bf16", or
             "auto", which is bf16 where this hardware gains by it, else fp32. Image, Grams, losses and optimiser are
             always fp32.
-        method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, some hundred times sooner
-            and rougher. It takes style_weights, content_mask and preserve_color, and nothing else that shapes an
-            optimisation; of `net` it takes the device.
+        method: "optimise", or "fast": one pass of the trained network of `fast_stylize`, rougher and hundreds of
+            times sooner than by VGG-19. It takes style_weights, content_mask and preserve_color, and nothing else that
+            shapes an optimisation; of `net` it takes the device.
         seed: of the noise that init="noise" starts from, at the first size.
         device: as in `backbone`; only read where net is no `Backbone`.
         callback: called with a StyleStep after each step; what it writes into tensors, its own or yours, changes no

@@ -16,7 +16,7 @@ LEAST_READ, READ, PAINTED = 128, 512, 384  # pixels: the network has learned fro
 
 
 def fast_stylize(content, style, *, style_weights=None, alpha=1.0, net=None, device="auto"):
-    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, some hundred times sooner.
+    """Paint the content in the style in one pass: a rougher picture than `stylize` finds, hundreds of times sooner.
 
     Args:
         content: (B, 3, H, W) in [0, 1], sides of at least 32 pixels; up to 384 pixels they are painted larger and

@@ -78,8 +78,8 @@ def stylize_folder(
         steps: of the optimisation.
         net: a `Backbone`, the name of one, or None for EfficientNet-Lite0, light enough for a folder of thumbnails; for
             larger pictures "vgg19" is worth its time.
-        method: "optimise", or "fast": the trained network of `fast_stylize`, some hundred times sooner and rougher; it
-            has no steps, and of a backbone it takes the device alone.
+        method: "optimise", or "fast": the trained network of `fast_stylize`, rougher and much sooner; it has no steps,
+            and of a backbone it takes the device alone.
         engine: "local", or "ray" (needs the extra `ray`) for a cluster that shares the folders.
         workers: processes, each on one core, all on the same GPU; None for one a core, or for one alone on a GPU. For
             several GPUs there is the engine "ray".

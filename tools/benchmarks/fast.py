@@ -46,11 +46,11 @@ def style_picture(name, size):
     return ds.painting(name, (size, size), seed=77) if name in PAINTINGS else square(name, size)
 
 
-def distances(net, painted, style, contents):
-    """(B,) VGG-19's distance to the style, and (B,) of the features to the content's, relative."""
+def distances(net, painted, style, kept):
+    """(B,) VGG-19's distance to the style, and (B,) to the content's features `kept`, relative."""
     (layer,) = net.content_layers
     with torch.no_grad():
-        content = ds.content_loss(net(painted, [layer])[layer], net(contents, [layer])[layer], "relative")
+        content = ds.content_loss(net(painted, [layer])[layer], kept, "relative")
         return ds.style_distance(net, painted, style), content
 
 
@@ -73,6 +73,9 @@ def main():
 def print_quality(net, size, options):
     """A line for each way to paint, over all pairs."""
     contents = torch.cat([square(name, size) for name in options.contents])
+    (layer,) = net.content_layers
+    with torch.no_grad():
+        kept = net(contents, [layer])[layer]
     ways = {"photo": [], "fast": []} | ({f"{options.steps} steps": []} if options.steps else {})
     rows = [torch.cat((torch.ones(1, 3, size, size), contents))]
     for name in tqdm(options.styles, desc=f"{size} px", leave=False):
@@ -81,7 +84,7 @@ def print_quality(net, size, options):
         if options.steps:
             painted.append(ds.stylize(contents, large, net=net, steps=options.steps).image)
         for values, images in zip(ways.values(), painted):
-            values.append(torch.stack(distances(net, images, style, contents)))
+            values.append(torch.stack(distances(net, images, style, kept)))
         rows += [torch.cat((style, images)) for images in painted[1:]]
     for way, values in ways.items():
         style, content = torch.cat(values, dim=1).mean(1).tolist()
