@@ -7,6 +7,6 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["arms", "bootstrap", "command", "contrasts", "corruptions", "plan", "pool", "runs"],
+    ["arms", "bootstrap", "command", "contrasts", "corruptions", "intervals", "plan", "pool", "runs"],
     {"plan": ["QUICK", "Plan"], "runs": ["pool_file", "run_experiment"]},
 )

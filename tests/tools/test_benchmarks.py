@@ -14,7 +14,19 @@ from pretend_gpu import GPU, pretend_gpu
 import d2lstyle as ds
 import tools.benchmarks
 from d2lstyle import backbone, content_loss, gram, occlusion, sample, style_layer_loss
-from tools.benchmarks import attribution, augment, batch, convergence, fast, gpu, memory, race, transfer, tutorial
+from tools.benchmarks import (
+    attribution,
+    augment,
+    batch,
+    convergence,
+    coverage,
+    fast,
+    gpu,
+    memory,
+    race,
+    transfer,
+    tutorial,
+)
 from tools.benchmarks.peers import PEERS
 
 
@@ -248,3 +260,8 @@ def test_the_judge_is_the_books_loss(vgg, pictures):
     )
     judged = tutorial.objective(vgg, content, style, transfer.CONTENT_LAYER, transfer.STYLE_LAYERS)(image)
     torch.testing.assert_close(judged, expected[0], rtol=1e-4, atol=0)
+
+
+def test_coverage_prints_a_row_for_each_case(printed):
+    head, *rows = printed(coverage, "--repeats", "2", "--seeds", "3")
+    assert head.startswith("3 seeds") and [row[:42].strip() for row in rows] == list(coverage.CASES)
