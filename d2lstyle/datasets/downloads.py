@@ -6,7 +6,10 @@ import shutil
 import tarfile
 import time
 import zipfile
+import zlib
+from collections import Counter
 from itertools import accumulate
+from posixpath import dirname
 
 from ..engine.files import file_digest, part_of, remove_stale_parts, replacing
 
@@ -15,8 +18,42 @@ _SLOWEST = 1000, 60  # bytes a second; seconds of patience at the start
 _GROWTH = 4  # an archive of photos is hardly smaller than what is in it
 
 
-def fetch_archive(name, url, file, digest, callback=None, most=math.inf):
-    """The archive given by hand, or else downloaded; `digest` is (a kind that hashlib knows, the digits).
+def by_digest(algorithm, digits):
+    """For `fetch_archive`: what is wrong with a file, if it has not this digest, of a kind that hashlib knows."""
+
+    def fault(file):
+        wrong = file_digest(file, algorithm)
+        return None if wrong == digits else f"its {algorithm} is {wrong}, expected {digits}"
+
+    return fault
+
+
+def by_commit(commit, counts):
+    """The same for a commit as GitHub zips it: it promises no fixed bytes of such a file, hence no digest.
+
+    What can be checked is the commit's hash, which git writes as the comment of a zip file; {folder: how many files lie
+    in it}; and that each file has the checksum which the archive states.
+    """
+
+    def fault(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if archive.comment != commit.encode():
+                    return f"its comment is {archive.comment[:64]!r}, expected {commit}"
+                files = Counter(dirname(member.filename) for member in archive.infolist() if not member.is_dir())
+                for folder, count in counts.items():
+                    if files[folder] != count:
+                        return f"it has {files[folder]} files in {folder}, expected {count}"
+                damaged = archive.testzip()
+                return damaged and f"{damaged} in it is damaged, expected a whole file"
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it is encrypted
+            return f"it cannot be read: {error}, expected a zip file"
+
+    return fault
+
+
+def fetch_archive(name, url, file, fault, callback=None, most=math.inf):
+    """The archive given by hand, or else downloaded; `fault(path)` says what is wrong with a file, None if nothing is.
 
     `callback` is called with (bytes here, bytes in all or None); no more than `most` are taken in.
     ValueError: what is there is another file; it stays. ConnectionError: it cannot be had; OSError: it cannot be
@@ -25,21 +62,19 @@ def fetch_archive(name, url, file, digest, callback=None, most=math.inf):
     import requests  # slow to import
     import urllib3
 
-    algorithm, digits = digest
     remove_stale_parts(file.parent.glob(".*.part"))
     if file.exists():
-        if (wrong := file_digest(file, algorithm)) != digits:
+        if wrong := fault(file):
             raise ValueError(
-                f"{file} is damaged or another file ({algorithm} {wrong}, expected {digits}): remove it, or put "
-                f"{file.name} from {url} in its place"
+                f"{file} is damaged or another file ({wrong}): remove it, or put {file.name} from {url} in its place"
             )
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with replacing(file) as part:
             _download(url, part, callback, most)
-            if (wrong := file_digest(part, algorithm)) != digits:
-                raise ConnectionError(f"{url} sent another file: its {algorithm} is {wrong}, expected {digits}")
+            if wrong := fault(part):
+                raise ConnectionError(f"{url} sent another file: {wrong}")
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, ValueError) as error:
         reason = getattr(error.__context__, "reason", error)  # requests wraps the cause in how often it tried
         raise ConnectionError(
@@ -69,8 +104,9 @@ def _download(url, part, callback, most):
                 callback(file.tell(), total)
 
 
-def unpack(archive, folder, is_whole=None, most=math.inf):
-    """Unpack the archive's folder of the same name; if another process has put one there meanwhile, theirs is kept.
+def unpack(archive, folder, is_whole=None, most=math.inf, top=None):
+    """Unpack a folder of the archive, `top` or one of the same name; if another process has put one there meanwhile,
+    theirs is kept.
 
     `is_whole()`: whether there is nothing left to do. ValueError: much more is in it than the `most` bytes of a whole
     archive. OSError: it cannot be written; nothing of it stays.
@@ -79,7 +115,7 @@ def unpack(archive, folder, is_whole=None, most=math.inf):
     try:
         place.mkdir()
         _extract(archive, place, _GROWTH * most)
-        _put(place / folder.name, folder, is_whole or folder.is_dir)
+        _put(place / (top or folder.name), folder, is_whole or folder.is_dir)
     except OSError as error:
         raise _unwritten(archive.name, folder.parent, error) from None
     finally:

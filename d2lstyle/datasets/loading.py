@@ -1,4 +1,4 @@
-"""Data sets for fine-tuning: vending (embedded), hotdog, cifar10 and any class folder, as square images with labels."""
+"""Data sets for fine-tuning: vending (embedded), clothing, hotdog, cifar10, any class folder; square, with labels."""
 
 import os
 import warnings
@@ -13,17 +13,26 @@ from ..engine import checks
 from ..images import resize
 from ..samples.vending import generate
 from .class_folders import SPLITS, class_folder, class_listing, flat
-from .downloads import fetch_archive, unpack
+from .downloads import by_commit, by_digest, fetch_archive, unpack
 from .reading import for_each, read_file
 from .splits import folds
 
-NAMES = ("vending", "hotdog", "cifar10")
+NAMES = ("vending", "clothing", "hotdog", "cifar10")
 CACHE_BYTES = 1 << 30  # of decoded pixels, for each call of load_dataset
 
 _SIZES = {"vending": 96, "cifar10": 32}  # else 224
 _HOTDOG_URL = "http://d2l-data.s3-accelerate.amazonaws.com/hotdog.zip"
 _HOTDOG_DIGEST = ("sha1", "fba480ffa8aa7e0febbb511d181409f899b9baa5")
-_HOTDOG_BYTES, _CIFAR10_BYTES = 500_000_000, 170_498_071  # at most; no page states hotdog's
+_CLOTHING_COMMIT = "36364be1969242c019705255cd87aed00c73a939"  # the one that added the photos
+_CLOTHING_URL = f"https://github.com/alexeygrigorev/clothing-dataset-small/archive/{_CLOTHING_COMMIT}.zip"
+_CLOTHING_TOP = f"clothing-dataset-small-{_CLOTHING_COMMIT}"
+_CLOTHING_CLASSES = ("dress", "hat", "longsleeve", "outwear", "pants", "shirt", "shoes", "shorts", "skirt", "t-shirt")
+_CLOTHING_SIDES = {  # photos of each class
+    "train": (241, 123, 455, 184, 468, 290, 198, 202, 112, 795),
+    "validation": (32, 14, 49, 24, 49, 29, 26, 25, 12, 81),
+    "test": (15, 12, 72, 38, 42, 26, 73, 30, 12, 52),
+}
+_ZIP_BYTES, _CIFAR10_BYTES = 500_000_000, 170_498_071  # at most; no page states those of hotdog and clothing
 _IMBALANCE = 10  # of the largest and the smallest class, from which on it is worth a warning
 
 
@@ -99,7 +108,7 @@ def load_dataset(
     files on two sides; those under two labels; a largest class of over ten times the smallest one, in train.
 
     Args:
-        name: "vending", "hotdog", "cifar10", or the path of a class folder.
+        name: "vending", "clothing", "hotdog", "cifar10", or the path of a class folder.
         split: "train", "validation" or "test".
         domain: of vending: "studio", "showroom" or "new_packaging".
         root: the folder where downloads and generated pictures are, or will be.
@@ -129,7 +138,7 @@ def load_dataset(
         title = f"vending/{domain}"
         classes, files, labels = flat(class_listing(generate(root, domain, split, callback=callback)))
     else:
-        folder = _hotdog(root, callback) if name == "hotdog" else _existing_folder(name)
+        folder = _downloaded(name, root, callback) if name in ("clothing", "hotdog") else _existing_folder(name)
         title = folder.resolve().name
         classes, files, labels = flat(class_folder(folder, split, split_seed, notes, callback))
     labels = torch.tensor(labels, device="cpu")
@@ -189,12 +198,23 @@ def _existing_folder(name):
     return path
 
 
-def _hotdog(root, callback):
-    folder, archive = root / "hotdog", root / "hotdog.zip"
+def _downloaded(name, root, callback):
+    """The class folder of this name, which is taken as it is, or else from its published archive."""
+    folder, archive = root / name, root / f"{name}.zip"
     if not folder.is_dir():
-        fetch_archive("hotdog", _HOTDOG_URL, archive, _HOTDOG_DIGEST, callback, _HOTDOG_BYTES)
-        unpack(archive, folder, most=_HOTDOG_BYTES)
+        url, fault, top = _published(name)
+        fetch_archive(name, url, archive, fault, callback, _ZIP_BYTES)
+        unpack(archive, folder, most=_ZIP_BYTES, top=top)
     return folder
+
+
+def _published(name):
+    """The address of an archive, what tells another file from it, and the name of its one folder."""
+    if name == "hotdog":
+        return _HOTDOG_URL, by_digest(*_HOTDOG_DIGEST), name
+    sides = ((side, zip(_CLOTHING_CLASSES, counts)) for side, counts in _CLOTHING_SIDES.items())
+    counts = {f"{_CLOTHING_TOP}/{side}/{kind}": count for side, classes in sides for kind, count in classes}
+    return _CLOTHING_URL, by_commit(_CLOTHING_COMMIT, counts), _CLOTHING_TOP
 
 
 def _cifar10(root, split, split_seed, callback):
@@ -208,7 +228,7 @@ def _cifar10(root, split, split_seed, callback):
     source = "test" if split == "test" else "train"
     if not (data := read()):
         archive = root / CIFAR10.filename
-        fetch_archive("cifar10", CIFAR10.url, archive, ("md5", CIFAR10.tgz_md5), callback, _CIFAR10_BYTES)
+        fetch_archive("cifar10", CIFAR10.url, archive, by_digest("md5", CIFAR10.tgz_md5), callback, _CIFAR10_BYTES)
         unpack(archive, root / CIFAR10.base_folder, read, _CIFAR10_BYTES)
         data = CIFAR10(root, train=source == "train")
     labels, rows = np.asarray(data.targets), np.arange(len(data.targets))

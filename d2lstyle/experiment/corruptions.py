@@ -19,7 +19,7 @@ _STEPS = {  # made when they are used, so that what is the default type or devic
     "noise": lambda image: v2.GaussianNoise(sigma=0.1)(image),
     "blur": lambda image: v2.GaussianBlur(kernel_size=9, sigma=1.5)(image),
     "jpeg": lambda image: v2.JPEG(quality=10)(_bytes(image)).float() / 255,
-    "brightness": lambda image: v2.functional.adjust_brightness(image, 2.5),
+    "brightness": lambda image: v2.functional.adjust_brightness(image, 2.0),
     "contrast": lambda image: v2.functional.adjust_contrast(image, 0.35),
     "colour cast": lambda image: image * image.new_tensor(_GAINS)[:, None, None],
     "occlusion": lambda image: v2.RandomErasing(p=1, scale=(0.15, 0.15), ratio=(0.7, 1.4), value=0.5)(image),

@@ -15,11 +15,11 @@ from itertools import repeat
 import pytest
 
 from d2lstyle.datasets import downloads
-from d2lstyle.datasets.downloads import fetch_archive, unpack
+from d2lstyle.datasets.downloads import by_digest, fetch_archive, unpack
 from d2lstyle.engine.files import part_of
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB, several reads
-SHA1 = "sha1", hashlib.sha1(CONTENT).hexdigest()
+SHA1 = by_digest("sha1", hashlib.sha1(CONTENT).hexdigest())
 MOST = 600_000
 
 
@@ -66,14 +66,14 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("digest", [SHA1, ("md5", hashlib.md5(CONTENT).hexdigest())])
-def test_a_file_arrives_whole_under_its_name_alone(server, tmp_path, digest, capfd):
+@pytest.mark.parametrize("fault", [SHA1, by_digest("md5", hashlib.md5(CONTENT).hexdigest())])
+def test_a_file_arrives_whole_under_its_name_alone(server, tmp_path, fault, capfd):
     file, calls = tmp_path / "new" / "file.zip", []
-    fetch_archive("set", server.url, file, digest, lambda *call: calls.append(call))
+    fetch_archive("set", server.url, file, fault, lambda *call: calls.append(call))
     assert file.read_bytes() == CONTENT and names(file.parent) == ["file.zip"]
     assert calls[-1] == (len(CONTENT), len(CONTENT)) and calls == sorted(calls) and len(calls) > 3
     server.status = 500
-    fetch_archive("set", server.url, file, digest)  # it is here: nothing is asked for
+    fetch_archive("set", server.url, file, fault)  # it is here: nothing is asked for
     assert capfd.readouterr() == ("", "")
 
 

@@ -228,20 +228,32 @@ def test_hotdog_from_an_archive_given_by_hand(hotdog_zip, tmp_path):
     assert len(load_dataset("hotdog", "test", root=root, size=8)) == 10  # the folder is enough
 
 
-def test_hotdog_is_downloaded(hotdog_zip, tmp_path, monkeypatch):
+@pytest.fixture
+def served(tmp_path):
+    """The address at which the files of a folder of this computer can be had."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
-    monkeypatch.setattr(loading, "_HOTDOG_URL", f"http://127.0.0.1:{server.server_port}/hotdog.zip")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_hotdog_is_downloaded(hotdog_zip, tmp_path, monkeypatch, served):
+    monkeypatch.setattr(loading, "_HOTDOG_URL", f"{served}/hotdog.zip")
     calls, size = [], hotdog_zip.stat().st_size
     data = load_dataset("hotdog", "test", root=tmp_path / "data", size=8, callback=lambda *call: calls.append(call))
-    server.shutdown()
-    server.server_close()
     assert len(data) == 10 and (size, size) in calls and calls[-1] == (10, 10)
     assert sorted(os.listdir(tmp_path / "data")) == ["hotdog", "hotdog.zip"]
 
 
-@pytest.mark.parametrize("name, file", [("hotdog", "hotdog.zip"), ("cifar10", "cifar-10-python.tar.gz")])
+ARCHIVES = {"hotdog": "hotdog.zip", "clothing": "clothing.zip", "cifar10": "cifar-10-python.tar.gz"}
+
+
+@pytest.mark.parametrize("name, file", ARCHIVES.items())
 def test_offline_is_one_sentence(hotdog_zip, tmp_path, monkeypatch, name, file):
+    monkeypatch.setattr(loading, "_CLOTHING_URL", "http://127.0.0.1:9/clothing.zip")
     monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     root = tmp_path / "data"
     text = f"^{name} could not be downloaded .*put {file} from http.* {root} by hand"
@@ -254,6 +266,95 @@ def test_offline_is_one_sentence(hotdog_zip, tmp_path, monkeypatch, name, file):
     ):
         load_dataset(name, root=root)
     assert (root / file).read_bytes() == b"another"
+
+
+# clothing
+
+TOP = "clothing-dataset-small-36364be1969242c019705255cd87aed00c73a939"
+
+
+def clothing_zip(path, comment=TOP[-40:], top=TOP, leave=(), **members):
+    """GitHub's archive in small: as many photos as its commit has, each of them a byte long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{top}/", b"")
+        for side, counts in loading._CLOTHING_SIDES.items():
+            for kind, count in zip(loading._CLOTHING_CLASSES, counts):
+                for i in range(count if f"{side}/{kind}" not in leave else count - 1):
+                    file.writestr(f"{top}/{side}/{kind}/{i}.jpg", f"{side} {kind} {i}".encode())
+        for name, content in {f"{top}/README.md": b"notes", **members}.items():
+            file.writestr(name, content)
+        file.comment = comment.encode()
+    return path
+
+
+def test_the_photos_of_clothing_are_counted_as_published():
+    """3,068, 341 and 372, as the repository says; the smallest and the largest class."""
+    assert [sum(counts) for counts in loading._CLOTHING_SIDES.values()] == [3068, 341, 372]
+    assert {len(counts) for counts in loading._CLOTHING_SIDES.values()} == {len(loading._CLOTHING_CLASSES)} == {10}
+    assert loading._CLOTHING_URL.endswith("alexeygrigorev/clothing-dataset-small/archive/" + TOP[-40:] + ".zip")
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_clothing_from_its_archive(tmp_path, monkeypatch, served, by_hand):
+    """Its files land in <root>/clothing, and those whose names lead elsewhere nowhere outside."""
+    root = tmp_path / "data"
+    path = (root if by_hand else tmp_path / "served") / "clothing.zip"
+    evil = {"../evil": b"x", f"{TOP}/../../evil": b"x", str(tmp_path / "evil"): b"x"}
+    clothing_zip(path, **evil)
+    monkeypatch.setattr(loading, "_CLOTHING_URL", f"{served}/served/clothing.zip")
+    with pytest.raises(ValueError, match="372 of 372 files in .*clothing/test cannot be read as images"):
+        load_dataset("clothing", "test", root=root)  # a byte is no photo
+    assert sorted(os.listdir(root)) == ["clothing", "clothing.zip"]
+    assert (root / "clothing/train/t-shirt/794.jpg").read_bytes() == b"train t-shirt 794"
+    assert {file.parent for file in tmp_path.rglob("*evil*")} <= {root / "clothing"}
+
+
+def test_a_folder_called_clothing_is_taken(tmp_path):
+    fill_splits(tmp_path / "clothing", sides=SPLITS, hat=2, dress=3)
+    data = load_dataset("clothing", "validation", root=tmp_path)
+    assert repr(data) == "clothing validation: 5 images of 2 classes, 224 x 224" and data.classes == ["dress", "hat"]
+
+
+ANOTHER = {  # how the archive differs: words of the error
+    "another commit": (dict(comment="0" * 40), "its comment is b'0000.*', expected 36364be"),
+    "no comment": (dict(comment=""), "its comment is b'', expected 36364be"),
+    "a missing photo": (dict(leave=["test/hat"]), f"it has 11 files in {TOP}/test/hat, expected 12"),
+    "another folder": (dict(top="clothing"), f"it has 0 files in {TOP}/train/dress, expected 241"),
+    "one photo more": ({f"{TOP}/train/hat/x.jpg": b"x"}, f"it has 124 files in {TOP}/train/hat, expected 123"),
+}
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("name", ANOTHER)
+def test_another_archive_is_refused_in_one_sentence(tmp_path, monkeypatch, served, name, by_hand):
+    changes, words = ANOTHER[name]
+    root = tmp_path / "data"
+    path = clothing_zip((root if by_hand else tmp_path / "served") / "clothing.zip", **changes)
+    monkeypatch.setattr(loading, "_CLOTHING_URL", f"{served}/served/clothing.zip")
+    error, text = (ValueError, "is damaged or another file") if by_hand else (ConnectionError, "sent another file: ")
+    with pytest.raises(error, match=f"{text}.*{words}.* put clothing.zip from http") as caught:
+        load_dataset("clothing", root=root)
+    assert "\n" not in str(caught.value) and path.exists()
+    assert os.listdir(root) == (["clothing.zip"] if by_hand else [])
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda data: data[: len(data) // 2], "it cannot be read: File is not a zip file"),
+        (
+            lambda data: data.replace(b"validation hat 3", b"validation hat 4", 1),
+            "validation/hat/3.jpg in it is damaged",
+        ),
+    ],
+)
+def test_a_damaged_archive_is_refused(tmp_path, damage, words):
+    path = clothing_zip(tmp_path / "clothing.zip")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"clothing.zip is damaged or another file .*{words}.*: remove it"):
+        load_dataset("clothing", root=tmp_path)
+    assert os.listdir(tmp_path) == ["clothing.zip"]
 
 
 # cifar10
@@ -620,7 +721,11 @@ def lay_out(folder, places):
 
 
 ARGUMENTS = [
-    ("unknown dataset 'hotdgo': did you mean 'hotdog'. There are vending, hotdog, cifar10, or the path", "hotdgo", {}),
+    (
+        "unknown dataset 'hotdgo': did you mean 'hotdog'. There are vending, clothing, hotdog, cifar10, or the path",
+        "hotdgo",
+        {},
+    ),
     ("unknown dataset 'no/where': .* path of a class folder", "no/where", {}),
     ("unknown dataset ''", "", {}),
     ("unknown dataset '3'", 3, {}),

@@ -56,7 +56,7 @@ def test_what_is_not_random_by_hand():
     plain = torch.tensor([0.2, 0.4, 0.6]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
     pixel = {name: corrupted(plain, name)[0, :, 8, 8] for name in CORRUPTIONS}
     torch.testing.assert_close(pixel["blur"], torch.tensor([0.2, 0.4, 0.6]))
-    torch.testing.assert_close(pixel["brightness"], torch.tensor([0.5, 1.0, 1.0]))
+    torch.testing.assert_close(pixel["brightness"], torch.tensor([0.4, 0.8, 1.0]))
     grey = 0.2989 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6
     torch.testing.assert_close(pixel["contrast"], grey + 0.35 * (torch.tensor([0.2, 0.4, 0.6]) - grey))
     torch.testing.assert_close(pixel["colour cast"], torch.tensor([0.3, 0.36, 0.12]))
