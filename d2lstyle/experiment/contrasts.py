@@ -1,113 +1,198 @@
-"""What came out of the experiment: accuracies, differences between arms, and the verdict, each with its interval."""
+"""What came out of the experiment: accuracies, differences between arms with their intervals, and the verdict.
+
+A record is what was measured of one data set and one network. It asks some tests, each of which is one of its sets of
+images or several of the same images, such as corrupted ones, whose answers are averaged image by image.
+"""
+
+from html import escape
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from .arms import ARMS
-from .bootstrap import holm, paired_bootstrap, unpack_answers
-from .plan import key_of
+from .intervals import Contrast, holm, two_way_t, unpack_answers
 
-CONTRASTS = {  # name: {arm: its weight}
-    "D - B": {"D": 1, "B": -1},
-    "D - C": {"D": 1, "C": -1},
-    "D - G": {"D": 1, "G": -1},
-    "C - A": {"C": 1, "A": -1},
-    "F - A": {"F": 1, "A": -1},
-    "E - A": {"E": 1, "A": -1},
-    "H - A": {"H": 1, "A": -1},
-    "D - B - C + A": {"D": 1, "B": -1, "C": -1, "A": 1},
-}
-LEVEL = 0.95  # of all intervals; a claim needs a p of less than half of the rest
+
+def _weights(name):
+    words = f"+ {name}".split()
+    return {arm: 1 if sign == "+" else -1 for sign, arm in zip(words[::2], words[1::2])}
+
+
+PRIMARY = "D - B"
+SECONDARY = ("D - G", "C - F", "C - A", "I - D", "R - D", "D - B - C + A", "N - D", "Dv - B", "Rv - Dv")
+FAMILY = (PRIMARY, *SECONDARY)  # on these there is a verdict; the others describe
+CONTRASTS = {name: _weights(name) for name in (*FAMILY, "B - A", "F - A", "H - A", "G - B", "Dv - D")}
+LEAST = 5  # seeds of a verdict
 SURE = 0.999  # of the interval that must hold chance: there are many of them, and none should fail for nothing
-SHUFFLED = "B, labels shuffled"
+SHUFFLED, UNPAINTED = "B, labels shuffled", "D, p = 0"
 
 
-def _rows(record, others=False):
-    """Those of the record's own test images, or of others, whose answers mean other images. Old rows do not tell."""
-    return [row for row in record["rows"] if (row.get("tests", record["tests"]) != record["tests"]) == others]
+def unit_of(record, model):
+    """A record of the former protocol, which held both networks and asked each test of itself, as one of `model`."""
+    rows = [row for row in record["rows"] if row["model"] == model]
+    return record | {
+        "plan": record["plan"] | {"model": model},
+        "asked": {t: [t] for t in record["tests"]},
+        "rows": rows,
+    }
 
 
-def _runs(record, model, arm, per_class):
+def _runs(record, arm, per_class):
     """{seed: row} of one arm, seeds in order."""
-    rows = sorted(_rows(record), key=lambda row: row["seed"])
-    return {row["seed"]: row for row in rows if key_of(row)[:3] == (model, arm, per_class)}
+    rows = [row for row in record["rows"] if (row["arm"], row["per_class"]) == (arm, per_class)]
+    return {row["seed"]: row for row in sorted(rows, key=lambda row: row["seed"])}
 
 
-def answers(record, model, arm, per_class, test):
-    """(seeds, images): 1 where a run was right, of one arm; seeds in order. A ValueError where there is no such run."""
-    rows = _runs(record, model, arm, per_class).values()
-    if not rows:
-        raise ValueError(f"the record has no run of arm {arm!r}, {model}, {per_class} a class")
-    return np.stack([unpack_answers(row["right"][test], record["tests"][test]) for row in rows])
+def answers(record, arm, per_class, test, seeds=None):
+    """(seeds, images): 1 where a run of an arm was right, or the fraction of the asked test's sets where it was.
+
+    Of these seeds, or of all in order. ValueError: there is no such run.
+    """
+    runs = _runs(record, arm, per_class)
+    if not runs or not runs.keys() >= set(seeds or ()):
+        raise ValueError(f"the record has no run of arm {arm!r} with {per_class} photos per class, or lacks a seed")
+    sets = record["asked"][test]
+    right = [[unpack_answers(runs[seed]["right"][t], record["tests"][t]) for t in sets] for seed in seeds or runs]
+    return np.mean(right, axis=1)
 
 
-def accuracy(record, model, arm, per_class, test):
+def accuracy(record, arm, per_class, test, *, level=0.95):
     """`Contrast` of an arm with nothing: its accuracy and the interval over seeds and test images."""
-    return paired_bootstrap(answers(record, model, arm, per_class, test), level=LEVEL)
+    return two_way_t(answers(record, arm, per_class, test), level=level)
 
 
-def contrast(record, name, model, per_class, test):
-    """`Contrast`: the difference that `CONTRASTS` names, paired by seed and by image.
+def contrast(record, name, test, per_class=None):
+    """`Contrast`: the difference that `CONTRASTS` names on an asked test, paired by seed and by image.
 
+    Args:
+        per_class: photos per class, or None for the mean over all numbers at which every arm of it was run.
     Raises:
-        ValueError: the record lacks one of the arms, or a seed of one.
+        ValueError: its arms share fewer than two seeds.
     """
-    weights = CONTRASTS[name]
-    seeds = {arm: set(_runs(record, model, arm, per_class)) for arm in weights}
-    if len(set(map(frozenset, seeds.values()))) > 1:
-        raise ValueError(f"expected the same seeds of each arm of {name}, got {seeds}")
-    table = sum(weight * answers(record, model, arm, per_class, test) for arm, weight in weights.items())
-    return paired_bootstrap(table, level=LEVEL)
+    sizes, seeds = _shared(record, name, per_class)
+    if len(seeds) < 2:
+        raise ValueError(f"expected runs of all arms of {name} at two seeds or more, got seeds {seeds}")
+    tables = [
+        weight * answers(record, arm, n, test, seeds) for n, (arm, weight) in product(sizes, CONTRASTS[name].items())
+    ]
+    return two_way_t(sum(tables) / len(sizes))
 
 
-def beats_each_alone(record, model, per_class):
-    """Whether style and classical augmentation together beat each of the two alone: {test: (whether, corrected p)}.
+def _shared(record, name, per_class=None):
+    """The numbers of photos at which every arm of a contrast was run, and the seeds that all of these runs share."""
+    sizes = record["plan"]["per_class"] if per_class is None else [per_class]
+    seeds = {n: [set(_runs(record, arm, n)) for arm in CONTRASTS[name]] for n in sizes}
+    seeds = {n: sets for n, sets in seeds.items() if all(sets)}
+    return list(seeds), sorted(set.intersection(*sum(seeds.values(), []))) if seeds else []
 
-    A claim takes both differences: D - B and D - C with intervals above zero, and the larger of their two p-values,
-    after Holm's correction over the tests, within the level.
+
+class Verdict(NamedTuple):
+    """What is found of one contrast on one asked test of one data set and network."""
+
+    data: str
+    model: str
+    test: str
+    name: str
+    contrast: Contrast | None  # None where there are no two seeds
+    p: float  # after Holm's correction
+    seeds: int
+    finding: str
+
+    def cells(self):
+        """Its fields as texts."""
+        difference = "" if self.contrast is None else str(self.contrast)
+        return *self[:4], difference, "< 0.0001" if self.p < 1e-4 else f"{self.p:.4f}", *map(str, self[6:])
+
+
+def verdict(records, *, margin=0.02):
+    """What the experiment found: a list of `Verdict`, one for each record, asked test and contrast of the family.
+
+    The family of Holm's correction are all contrasts whose arms the records' plans declare, with p = 1 for one that has
+    not yet all seeds of its plan, and at least five. A corrected p of at most 0.05 makes a "gain" or a "loss", "(below
+    the margin)" where even its whole interval is. Else it is "no effect" where the 95 % interval, which no correction
+    makes wider, lies within the margin, and else "open".
     """
-    tests = record["tests"]
-    pairs = {test: [contrast(record, name, model, per_class, test) for name in ("D - B", "D - C")] for test in tests}
-    corrected = holm({test: max(one.p, other.p) for test, (one, other) in pairs.items()})
-    above = {test: min(one.low, other.low) > 0 for test, (one, other) in pairs.items()}
-    return {test: (above[test] and corrected[test] <= (1 - LEVEL) / 2, corrected[test]) for test in tests}
+    asked = [(record, test, name) for record, name in product(records, FAMILY) for test in record["asked"]]
+    cells = [_measured(*cell) for cell in asked if set(CONTRASTS[cell[2]]) <= set(cell[0]["plan"]["arms"])]
+    corrected = holm({place: cell.p for place, cell in enumerate(cells)})
+    cells = [cell._replace(p=corrected[place]) for place, cell in enumerate(cells)]
+    return [cell._replace(finding=cell.finding or _finding(cell, margin)) for cell in cells]
+
+
+def _measured(record, test, name):
+    """A `Verdict` before Holm's correction, with a finding only where there are too few seeds for another one."""
+    plan, seeds = record["plan"], len(_shared(record, name)[1])
+    difference = contrast(record, name, test) if seeds > 1 else None
+    finding = "" if seeds >= max(LEAST, plan["seeds"]) else f"no verdict: {seeds} seeds" if seeds else "not measured"
+    p = 1.0 if finding else difference.p
+    return Verdict(plan["data"], plan["model"], test, name, difference, p, seeds, finding)
+
+
+def _finding(cell, margin):
+    small = -margin <= cell.contrast.low and cell.contrast.high <= margin
+    if cell.p <= 0.05:
+        return ("gain" if cell.contrast.mean > 0 else "loss") + " (below the margin)" * small
+    return "no effect" if small else "open"
+
+
+def largest(verdicts):
+    """{"D - B": (`Verdict` of the largest gain, of the largest loss), "all": the same of all}; None where none is."""
+    best = {}
+    for kind in (PRIMARY, "all"):
+        gains, losses = (
+            [row for row in verdicts if kind in (row.name, "all") and row.finding.startswith(word)]
+            for word in ("gain", "loss")
+        )
+        best[kind] = tuple(max(rows, key=lambda row: abs(row.contrast.mean), default=None) for rows in (gains, losses))
+    return best
 
 
 def failed_checks(record):
     """What must hold and does not, as sentences; an empty list is good. Of the runs that `sanity` adds."""
-    rows, failed, chance = {key_of(row): row for row in _rows(record)}, [], 1 / len(record["classes"])
-    for (model, arm, n, seed), row in rows.items():
-        if arm == "D, p = 0" and row["right"] != rows.get((model, "B", n, seed), row)["right"]:
-            failed.append(f"{model}, {n} a class: D with p = 0 answers other than B")
-    for model, n in sorted({(model, n) for model, arm, n, _ in rows if arm == SHUFFLED}):
-        for test in record["tests"]:
-            interval = paired_bootstrap(answers(record, model, SHUFFLED, n, test), level=SURE)
+    failed, chance, sizes = [], 1 / len(record["classes"]), record["plan"]["per_class"]
+    for n in sizes:
+        equals = _runs(record, "B", n)
+        for seed, row in _runs(record, UNPAINTED, n).items():
+            if row["right"] != equals.get(seed, row)["right"]:
+                failed.append(f"{n} photos per class, seed {seed}: D with p = 0 answers other than B")
+    for n, test in product(sizes, record["asked"]):
+        if len(_runs(record, SHUFFLED, n)) > 1:
+            interval = accuracy(record, SHUFFLED, n, test, level=SURE)
             if not interval.low <= chance <= interval.high:
-                failed.append(f"{model}, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
+                failed.append(f"{n} photos per class, {test}: shuffled labels give {interval}, chance is {chance:.3f}")
     return failed
 
 
-def table(record):
-    """Accuracies, contrasts and verdicts of all models and numbers of photos, as text; it names rows passed over."""
-    groups = sorted({(row["model"], row["per_class"]) for row in _rows(record)})
-    tables = ["\n".join(_lines(record, *group)) for group in groups]
-    if others := [f"{key_of(row)} of {row['tests']}" for row in _rows(record, others=True)]:
-        tables.append(f"passed over, for another number of test images: {', '.join(others)}")
-    return "\n\n".join(tables)
+def table(records):
+    """Accuracies and contrasts of all records, and the verdict, as text."""
+    tables, widths = [_lines(record) for record in records], (10, 12, 15, 15, 26, 10, 4, 0)
+    rows = [zip(row.cells(), widths) for row in verdict(records)]
+    tables.append(["".join(f"{cell:{width}}" for cell, width in row) for row in rows])
+    return "\n\n".join("\n".join(lines) for lines in tables)
 
 
-def _lines(record, model, n):
-    tests, arms = record["tests"], [arm for arm in ARMS if _runs(record, model, arm, n)]
-    names = [name for name, weights in CONTRASTS.items() if set(weights) <= set(arms)]
-    yield _line(f"{model}, {n} photos a class", tests)
-    for arm in arms:
-        cells = [accuracy(record, model, arm, n, test) for test in tests]
-        yield _line(f"{arm}  {ARMS[arm].title}", (f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells))
-    for name in names:
-        yield _line(name, (contrast(record, name, model, n, test) for test in tests))
-    if {"D - B", "D - C"} <= set(names):
-        verdicts = beats_each_alone(record, model, n).values()
-        yield _line("D beats B and C", (f"{'yes' if beats else 'no'} (p = {p:.4f})" for beats, p in verdicts))
+def _lines(record):
+    plan, tests = record["plan"], record["asked"]
+    lines = []
+    for n in plan["per_class"]:
+        lines.append(_line(f"{plan['data']}, {plan['model']}, {n} photos per class", tests))
+        for arm in (arm for arm in plan["arms"] if len(_runs(record, arm, n)) > 1):
+            cells = (accuracy(record, arm, n, test) for test in tests)
+            title = ARMS[arm].title if arm in ARMS else ""
+            lines.append(_line(f"{arm:3}{title}", (f"{c.mean:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in cells)))
+    lines.append(_line("difference, over all of these", tests))
+    names = [name for name in CONTRASTS if len(_shared(record, name)[1]) > 1]
+    return [*lines, *(_line(name, (contrast(record, name, test) for test in tests)) for name in names)]
 
 
 def _line(title, cells):
-    return (f"{title:32}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
+    return (f"{title:42}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
+
+
+def verdict_html(verdicts):
+    """The same as a table for `IPython.display.HTML`."""
+    head = ("data", "network", "test", "difference", "mean [95 % interval]", "corrected p", "seeds", "finding")
+    lines = [("th", head), *(("td", row.cells()) for row in verdicts)]
+    rows = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines]
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"

@@ -48,7 +48,7 @@ def two_way_t(differences, *, level=0.95):
     mean, (variance, freedom) = float(table.mean()), _variance_of_mean(table)
     if variance < 1e-24:  # nothing varies but by rounding
         return Contrast(mean, mean, mean, float(abs(mean) < 1e-12))
-    error = variance**0.5
+    error = float(variance) ** 0.5
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Contrast(mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 
