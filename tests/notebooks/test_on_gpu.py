@@ -23,7 +23,6 @@ import d2lstyle as ds
 from d2lstyle import experiment
 from d2lstyle.datasets import loading
 from d2lstyle.engine import networks
-from d2lstyle.experiment import bootstrap
 from d2lstyle.images import resize
 from d2lstyle.labs import background, lab
 from d2lstyle.samples import vending
@@ -77,7 +76,6 @@ def small(monkeypatch, tmp_path, request):
     }
     quick["styles"] = ("starry", "mosaic")
     monkeypatch.setattr(experiment, "QUICK", replace(experiment.QUICK, **quick))
-    monkeypatch.setitem(bootstrap.paired_bootstrap.__kwdefaults__, "repeats", 100)
     monkeypatch.setattr(joblib, "cpu_count", lambda *args, **options: 1)  # the GPU is not there in other processes
     monkeypatch.setattr(lab, "Task", TaskAtOnce)
 
