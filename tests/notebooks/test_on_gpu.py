@@ -40,6 +40,7 @@ KNOBS = {
     "07": {"STEPS": {"ring": 2, "digits": 50, "goods": 2, "arms": 2}, "SEEDS": 2, "BUDGETS": [5]},
     "08": {"SIZE": 32, "STEPS": 2},
 }
+KNOBS["02"]["SIZE"] = 32
 KNOBS["03"]["STYLE"], KNOBS["05"]["STYLES"] = QUICK_TO_DRAW[0], QUICK_TO_DRAW
 KNOBS["04"] |= {"PHOTOS": ["chelsea", "coffee"], "PAINTINGS": QUICK_TO_DRAW[:1], "KEEPS": {"1": 1, "1/4": 0.25, "2": 2}}
 CHAPTERS = [next((ROOT / "notebooks").glob(f"{number}_*.ipynb")) for number in KNOBS]
