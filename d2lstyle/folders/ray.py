@@ -13,7 +13,10 @@ class TileActor(TilePainter):
 
 
 def on_ray(settings, tiles, workers):
-    """The rows of each tile. Ray starts a killed actor again, with the same tile: its pictures are written twice."""
+    """The rows of each tile. Ray starts a killed actor again, with the same tile: its pictures are written twice.
+
+    An actor of a lost node waits for a place on another: whoever has no tile left gives its own up.
+    """
     try:
         import ray
         from ray.util import ActorPool
@@ -28,4 +31,8 @@ def on_ray(settings, tiles, workers):
     actor = ray.remote(max_restarts=-1, max_task_retries=-1, **share)(TileActor)
     shared = ray.put(settings)  # kept to the end, for an actor that starts again
     pool = ActorPool([actor.remote(shared) for _ in range(size)])
-    yield from pool.map_unordered(lambda painter, tile: painter.write.remote(tile), tiles)
+    for tile in tiles:
+        pool.submit(lambda painter, tile: painter.write.remote(tile), tile)
+    while pool.has_next():
+        yield pool.get_next_unordered()
+        pool.pop_idle()  # its last handle: Ray ends it
