@@ -21,8 +21,9 @@ def cluster(monkeypatch):
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     one_core = {"num_cpus": 1, "object_store_memory": 200 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args=one_core | {"include_dashboard": False})
+    cluster = Cluster()
     try:
+        cluster.add_node(**one_core, include_dashboard=False)
         ray.init(address=cluster.address, logging_level="warning", log_to_driver=False)
         cluster.add_node(**one_core)
         yield cluster
