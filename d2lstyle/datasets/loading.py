@@ -116,7 +116,8 @@ def load_dataset(
             vending, 32 for cifar10, else 224.
         per_class: keep so many images of each class, drawn by seed; with one seed, fewer are among more.
         seed: of that draw alone, so that experiments with several seeds share their test images.
-        split_seed: of an automatic split; give the same one for train, validation and test, or they overlap.
+        split_seed: of an automatic split; give the same one for train, validation and test, or they overlap. Of vending:
+            0 for the pictures of the chapters, another number for fresh ones.
         callback: called with (done, total): bytes while downloading, then images while drawing, comparing and reading.
     Returns:
         ImageDataset.
@@ -136,7 +137,8 @@ def load_dataset(
         classes, files, labels, pictures = _cifar10(root, split, split_seed, callback)
     elif name == "vending":
         title = f"vending/{domain}"
-        classes, files, labels = flat(class_listing(generate(root, domain, split, callback=callback)))
+        drawn = generate(root, domain, split, seed=split_seed, callback=callback)
+        classes, files, labels = flat(class_listing(drawn))
     else:
         folder = _downloaded(name, root, callback) if name in ("clothing", "hotdog") else _existing_folder(name)
         title = folder.resolve().name

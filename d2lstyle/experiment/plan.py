@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from itertools import product
 
 from ..backbones import MIN_SIDE
 from ..engine import checks
-from ..transfer import METHODS
-from .arms import ARMS, MODELS
+from .arms import ARMS, MODELS, Classical, Dose
+
+EXTENT = ("seeds", "per_class", "arms", "invented_at")  # says which rows there are, not what is in one
 
 
 @dataclass(frozen=True)
@@ -15,88 +17,133 @@ class Plan:
     """What is fixed before anything is measured; `replace` of dataclasses makes another one.
 
     Raises:
-        ValueError: a number is out of range, or an arm, a model or a method is not there or is named twice.
+        ValueError: a number is out of range, or an arm or the model is not there or is named twice.
     """
 
-    data: str = "vending"  # or "cifar10", or a class folder; vending is tested in its three domains
+    data: str = "vending"  # or "clothing", "cifar10", or a class folder
+    model: str = "fine-tuned"  # or "scratch"
     seeds: int = 10  # runs of each arm; each has its own photos, order, first weights and augmentation
     per_class: tuple = (5, 10, 20)  # training photos a class
-    models: tuple = ("scratch", "fine-tuned")
-    arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "E")  # names in `ARMS`
+    arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "I", "R", "Dv")  # names in `ARMS`
     size: int = 64  # sides of the square images trained on, in pixels
-    paint_size: int = 96  # pixels at which copies are painted
-    copies: int = 3  # of each photo, each in another mixture of styles
-    p: float = 0.5  # probability that a copy stands in for its photo
+    paint_size: int = 64  # pixels at which copies are painted
+    copies: int = 3  # of each photo, each in another mixture of styles; of the optimisation one
     styles: tuple = ()  # as for `stylize_folder`; none for all paintings
-    mixture: float = 0.2  # this, method and paint_steps: as for `stylize_folder`
-    method: str = "optimise"
-    paint_steps: int = 40
-    strengths: tuple = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the paint, to choose from
-    preserved: float = 0.9  # part of the painted validation photos whose class the referee must tell
-    validation: int = 10  # photos a class for that
-    steps: tuple = (200, 60)  # of training: from scratch, fine-tuned
+    mixture: float = 0.2  # and paint_steps of the optimisation: as for `stylize_folder`
+    paint_steps: int = 20
+    optimised_at: int = 10  # photos a class of the arms that the optimisation paints, and of those that a GAN draws for
+    invented_at: int = 10
+    tuned_at: int = 10  # photos a class of the trials that choose the doses of all other arms
+    trial_seeds: int = 3
+    finalists: int = 6  # doses that are tried with all these seeds, out of all that are tried with the first
+    strengths: tuple = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # of copies
+    shares: tuple = (0.1, 0.3, 0.5)
+    classical_strengths: tuple = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0)  # of crop and colour together: the first trials of B
+    classical_shares: tuple = (0.1, 0.3, 0.5, 1.0)
+    crops: tuple = (0.3, 0.65, 1.0)  # of crop and colour apart: as many trials more, which are B's alone
+    colours: tuple = (0.0, 0.5, 1.0, 1.5)
+    apart_shares: tuple = (0.5, 1.0)
+    curve: tuple = ("D",)  # arms of which all doses are tried with all seeds, for a figure
+    steps: int = 60  # of training
     batch: int = 32  # images a step
-    lr: tuple = (3e-3, 3e-4)  # the highest learning rates: from scratch, fine-tuned
-    frozen: int = 5  # lower stages of the pretrained network that are held still
+    lr: float = 3e-4  # the highest learning rate; of a head ten times as much
+    split_seed: int = 20  # of vending: pictures that no chapter has opened
 
     def __post_init__(self):
-        for kind, names, known in (("arm", self.arms, ARMS), ("model", self.models, MODELS)):
-            for name in names:
-                checks.choice(kind, name, known)
-        checks.choice("method", self.method, METHODS)
-        for kind, values in (("arm", self.arms), ("model", self.models), ("number of photos", self.per_class)):
+        checks.choice("model", self.model, MODELS)
+        for arm in self.arms:
+            checks.choice("arm", arm, ARMS)
+        for kind, values in (("arm", self.arms), ("number of photos", self.per_class)):
             if len(set(values)) < len(values):
                 raise ValueError(f"expected each {kind} once, got {values}")
         if self.seeds < 1 or not self.per_class or min(self.per_class) < 1:
             raise ValueError(f"expected at least one seed and one photo a class, got {self.seeds} and {self.per_class}")
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"expected p in [0, 1], got {self.p!r}")
         if min(self.size, self.paint_size) < MIN_SIDE:
             sides = f"{self.size} and {self.paint_size}"
             raise ValueError(f"expected size and paint_size of at least {MIN_SIDE} pixels, got {sides}")
-        if min(self.copies, self.validation, self.batch, *self.steps) < 1 or not self.strengths:
-            least = "one copy, one validation photo, one image a step, one step and one strength"
-            raise ValueError(f"expected at least {least}")
+        if min(self.copies, self.batch, self.steps, self.trial_seeds, self.finalists) < 1:
+            raise ValueError("expected at least one copy, one image a step, one step, one seed of trials, one finalist")
+        doses = [*self.strengths, *self.shares, *self.classical_shares, *self.apart_shares]
+        if not doses or not all(0 < dose <= 1 for dose in doses):
+            raise ValueError(f"expected strengths and shares above 0 and at most 1, got {doses}")
 
     def recipe(self):
         """A digest of all in the plan that a row depends on, besides what names the row."""
-        extent = {"seeds", "per_class", "models", "arms"}
-        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in extent}
+        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in EXTENT}
         return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:16]
 
-    def shows(self, kind):
-        """Whether one of the arms shows copies of this kind."""
-        return any(ARMS[arm].copies == kind for arm in self.arms)
+    def sizes(self, arm):
+        """The numbers of photos a class at which an arm is tested."""
+        kinds = ARMS[arm].kinds
+        only = {self.optimised_at} if "optimised" in kinds else {self.invented_at} if "invented" in kinds else None
+        return [n for n in self.per_class if only is None or n in only]
+
+    def tuned(self, arm):
+        """Photos a class of an arm's trials."""
+        return self.sizes(arm)[0] if len(self.sizes(arm)) == 1 else self.tuned_at
+
+    def kinds(self):
+        """The kinds of copies that the arms show."""
+        return list(dict.fromkeys(kind for arm in self.arms for kind in ARMS[arm].kinds))
+
+    def draws(self):
+        """[(seed, photos a class)] of all runs and trials."""
+        trials = {(seed, self.tuned(arm)) for seed in range(self.trial_seeds) for arm in self.arms if self.sizes(arm)}
+        return sorted(trials | set(product(range(self.seeds), self.per_class)))
+
+    def together(self):
+        """The first classical doses, crop and colour of one strength."""
+        return [Classical(s, s, share) for s in self.classical_strengths for share in self.classical_shares]
+
+    def apart(self):
+        """The doses that B tries while the other arms try theirs: as many, crop and colour of their own."""
+        return [Classical(*dose) for dose in product(self.crops, self.colours, self.apart_shares)]
+
+    def doses(self):
+        """The doses of copies that each arm tries."""
+        return [Dose(*dose) for dose in product(self.strengths, self.shares)]
 
 
+# The plans of chapter 06: `data` and `model` are a unit of the verdict.
+_SCRATCH = {"model": "scratch", "size": 48, "steps": 200, "lr": 3e-3}
+_CLOTHING = {"data": "clothing", "per_class": (10, 30), "paint_size": 96}
+PLANS = {
+    "vending scratch": Plan(**_SCRATCH),
+    "vending fine-tuned": Plan(),
+    "clothing scratch": Plan(**_CLOTHING | _SCRATCH),
+    "clothing fine-tuned": Plan(**_CLOTHING, size=96),
+}
 QUICK = Plan(
     seeds=2,
     per_class=(10,),
-    models=("fine-tuned",),
-    arms=("A", "B", "C", "D"),
+    arms=("A", "B", "C", "D", "F", "G"),
     copies=1,
-    method="fast",
-    strengths=(0.1, 0.3, 1.0),
-    validation=5,
+    trial_seeds=1,
+    strengths=(0.5,),
+    shares=(0.3,),
+    classical_strengths=(0.65,),
+    classical_shares=(1.0,),
+    crops=(0.65,),
+    colours=(1.0,),
+    apart_shares=(1.0,),
+    curve=(),
 )
 
 
-def runs(plan, sanity=False):
-    """[(model, arm, per_class, seed)]: whole seeds one after another, in case the experiment is cut off; E comes last.
+class Run(dict):
+    """Which run a row tells of: stage, arm, per_class, seed and doses; equal runs have equal `key`s."""
 
-    Args:
-        sanity: whether to add the runs that must be at chance or must equal another arm.
-    """
-    sizes, seeds = plan.per_class, range(plan.seeds)
-    wanted = [(model, arm, n, seed) for seed in seeds for model in plan.models for n in sizes for arm in plan.arms]
-    wanted.sort(key=lambda key: key[1] == "E")
-    if sanity:
-        middle = sorted(sizes)[len(sizes) // 2]
-        wanted += [(model, "B, labels shuffled", middle, seed) for model in plan.models for seed in seeds]
-        wanted += [(model, "D, p = 0", n, 0) for model in plan.models for n in sizes if "B" in plan.arms]  # its equal
-    return wanted
+    @property
+    def key(self):
+        return json.dumps([self[name] for name in ("stage", "arm", "per_class", "seed", "doses")])
 
 
-def key_of(row):
-    """Which run a row tells of: (model, arm, per_class, seed); None for each that is missing."""
-    return tuple(row.get(name) for name in ("model", "arm", "per_class", "seed"))
+def run_of(stage, arm, per_class, seed, doses):
+    """A `Run`; doses as lists, as JSON gives them back."""
+    plain = {kind: [round(float(number), 6) for number in dose] for kind, dose in sorted(doses.items())}
+    return Run(stage=stage, arm=arm, per_class=per_class, seed=seed, doses=plain)
+
+
+def described(plan):
+    """The plan as a dict that equals what a record gives back."""
+    return json.loads(json.dumps(asdict(plan)))

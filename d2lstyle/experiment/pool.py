@@ -1,11 +1,12 @@
-"""The pictures of the experiment, made once for all its runs: photos, and painted and recoloured copies of them.
+"""The pictures of the experiment, made once for all its runs: photos, copies of them, and those to validate and test on.
 
-How strong the copies are is decided here, on validation photos alone: the strongest at which a referee, trained on all
-photos, still tells the classes.
+Copies stand here at full strength. How much of the label they keep is told by a referee that has learned from copies of
+another painter: a fact for the record, on which nothing depends.
 """
 
 import hashlib
 import json
+import time
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,16 +18,17 @@ from ..datasets.loading import ImageDataset, draw_per_class, load_dataset
 from ..engine.devices import one_thread
 from ..engine.files import file_digest, replacing
 from ..fast.network import SHA256 as FAST_WEIGHTS
-from ..folders import jobs, stylize_folder
-from ..images import read_image, resize, write_image
+from ..folders import jobs
 from ..samples.paintings import painting_names
-from ..samples.styles import named_styles, style_list
+from ..samples.styles import style_list
 from ..samples.vending import DOMAINS
-from ..training import evaluate
-from .arms import NETWORK, Colors, Copies, color_statistics, match_colors, mixed_colors, trained_model
+from .arms import NETWORK, Arm, Copies, Dose, Stream, predictions, trained_model
+from .copies import OWN, CopyMaker, as_bytes, digest, small
+from .corruptions import CORRUPTIONS, corrupted
 
-RECIPE = 1  # to be raised when rows come out differently
-RECOLOUR_STRENGTHS = (0.1, 0.25, 0.5, 0.75, 1.0)
+RECIPE = 2  # to be raised when rows come out differently
+OTHERS = {"styled": "optimised", "recoloured": "styled", "optimised": "styled"}  # whose copies the referee learns from
+JUDGED = 5  # validation photos a class, for the referee
 
 
 class Pool(NamedTuple):
@@ -35,14 +37,15 @@ class Pool(NamedTuple):
     classes: list  # names
     copies: Copies  # the photos that any seed draws, with their labels and copies
     rows: dict  # {(seed, per_class): positions among those photos}
-    tests: dict  # {name: (images uint8, labels)}
-    strengths: list  # dicts with "kind", "strength" and "preserved": what the referee told of the validation photos
-    chosen: dict  # {kind of copy: strength}
-    seconds: dict  # {kind of copy: seconds that a copy takes}; of painting, on one core
+    validations: dict  # {name: (images uint8, labels)}
+    tests: dict  # the same
+    asked: dict  # {asked test: names in `tests`, whose answers are averaged image by image}
+    preserved: list  # dicts with "kind", "strength" and "preserved": what the referee told of validation photos
+    seconds: dict  # {kind of copy: seconds that a copy takes on one core}
 
-    def test_counts(self):
-        """{test: its number of images}"""
-        return {name: len(labels) for name, (_, labels) in self.tests.items()}
+    def counts(self, sides):
+        """{name: its number of images}"""
+        return {name: len(labels) for name, (_, labels) in sides.items()}
 
 
 class Side(NamedTuple):
@@ -54,22 +57,25 @@ class Side(NamedTuple):
 
 
 def load_sides(plan, root, callback=None):
-    """{"train", "validation" and each test: `Side`}"""
-    show = callback or (lambda *_: None)
-    domains = {name: {"domain": name} for name in DOMAINS} if plan.data == "vending" else {"test": {}}
-    sides = {name: _loaded(plan, root, show, name, name) for name in ("train", "validation")}
-    return sides | {name: _loaded(plan, root, show, name, "test", **domain) for name, domain in domains.items()}
+    """{"train": `Side`, "validation ..." and "test ...": one for each place}; of vending fresh pictures."""
+    show, places = callback or (lambda *_: None), {"": {}}
+    if plan.data == "vending":
+        places = {f" {name}": {"domain": name, "split_seed": plan.split_seed} for name in DOMAINS}
+    sides = {"train": _loaded(plan, root, show, "train", "train", **next(iter(places.values())))}
+    for split in ("validation", "test"):
+        sides |= {split + name: _loaded(plan, root, show, split + name, split, **o) for name, o in places.items()}
+    return sides
 
 
-def _loaded(plan, root, show, name, split, **domain):
-    callback = partial(show, name)
-    photos = load_dataset(plan.data, split, root=root, size=plan.paint_size, callback=callback, **domain)
-    small, digest = [], hashlib.sha256(json.dumps([photos.classes, photos.labels.tolist()]).encode())
+def _loaded(plan, root, show, name, split, **options):
+    size, callback = max(plan.size, plan.paint_size), partial(show, name)
+    photos = load_dataset(plan.data, split, root=root, size=size, callback=callback, **options)
+    parts, found = [], hashlib.sha256(json.dumps([photos.classes, photos.labels.tolist()]).encode())
     for part in torch.arange(len(photos), device="cpu").split(256):
         images, _ = photos.batch(part)
-        digest.update(_bytes(images).numpy())
-        small.append(_small(images, plan.size))
-    return Side(photos, torch.cat(small), digest.hexdigest())
+        found.update(as_bytes(images).numpy())
+        parts.append(small(images, plan.size))
+    return Side(photos, torch.cat(parts), found.hexdigest())
 
 
 def content_digest(plan, sides):
@@ -82,45 +88,87 @@ def content_digest(plan, sides):
 
 def _style_digest(style):
     if isinstance(style, torch.Tensor):
-        return _digest(style.cpu())
+        return digest(style.cpu())
     return file_digest(style) if Path(style).is_file() else str(style)  # the name of an embedded picture
 
 
 def build_pool(plan, sides, folder, *, workers=None, callback=None):
-    """The `Pool` that the plan asks for, out of `load_sides`; what has been painted before is kept.
+    """The `Pool` that the plan asks for, out of `load_sides`; what VGG-19 has painted before is kept.
 
-    Other arguments as of `run_experiment`. One thread computes: more would add sums up in another order, by which
-    another strength may be chosen.
+    Other arguments as of `run_experiment`. One thread computes: more would add sums up in another order.
 
     Raises:
         ValueError: a photo lies on two sides of the split, or a picture could not be painted.
     """
-    show = callback or (lambda *_: None)
-    (train, small, _), (validation, small_validation, _), *tests = sides.values()
-    check_sides({"train": small, "validation": small_validation, "test": torch.cat([test.small for test in tests])})
-    keys = [(seed, n) for seed in range(plan.seeds) for n in plan.per_class]
-    draws = {(seed, n): draw_per_class(train.labels, n, seed, train.classes) for seed, n in keys}
+    show, train = callback or (lambda *_: None), sides["train"]
+    check_sides({name: side.small for name, side in sides.items()})
+    draws = {(seed, n): draw_per_class(train.photos.labels, n, seed, train.photos.classes) for seed, n in plan.draws()}
     used = torch.cat(list(draws.values())).unique()
     rows = {key: torch.searchsorted(used, drawn) for key, drawn in draws.items()}
-    maker = CopyMaker(plan, folder, workers, show)
+    maker = CopyMaker(plan, Path(folder, f"{Path(plan.data).name} {plan.paint_size} px"), workers, show)
     with one_thread(torch.device("cpu")):
-        strengths, chosen = _choose(maker, _referee(plan, train, small, show), validation, small_validation)
-        of, seconds = maker.copies(train.subset(used), chosen)
-    copies = Copies(small[used], train.labels[used], of)
-    tests = {name: (side.small, side.photos.labels) for name, side in [*sides.items()][2:]}
-    return Pool(train.classes, copies, rows, tests, strengths, chosen, seconds)
+        of, seconds = _copies(plan, maker, train.photos.subset(used), used, rows)
+        copies = Copies(train.small[used], train.photos.labels[used], of)
+        judged = next(side for name, side in sides.items() if name.startswith("validation"))
+        preserved = _preserved(plan, maker, copies, judged, show)
+    validations, tests = (
+        {n.partition(" ")[2] or s: _pair(side) for n, side in sides.items() if n.startswith(s)}
+        for s in ("validation", "test")
+    )
+    asked = {name: [name] for name in tests}
+    if plan.data != "vending":
+        tests = {"clean": tests.pop("test")} | _corrupted(sides["test"], plan, show)
+        asked = {"clean": ["clean"], "corrupted": list(CORRUPTIONS)}
+    return Pool(train.photos.classes, copies, rows, validations, tests, asked, preserved, seconds)
 
 
-def _small(images, size):
-    return _bytes(resize(images, (size, size)))
+def _pair(side):
+    return side.small, side.photos.labels
 
 
-def _bytes(images):
-    return (images * 255).round().to(torch.uint8)
+def _corrupted(side, plan, show):
+    """The test side as each of the corruptions leaves it."""
+    tests = {}
+    for done, name in enumerate(CORRUPTIONS, start=1):
+        tests[name] = as_bytes(corrupted(side.small.float() / 255, name)), side.photos.labels
+        show("corruptions", done, len(CORRUPTIONS))
+    return tests
 
 
-def _digest(image):
-    return hashlib.sha256(image.numpy().tobytes()).hexdigest()
+def _copies(plan, maker, photos, used, rows):
+    """Of the kinds that arms show: {kind: (pictures, where)} as `Copies` has them, {kind: seconds a copy}."""
+    of, seconds, everywhere = {}, {}, torch.arange(len(used), device="cpu")
+    for kind in plan.kinds():
+        began, count = time.process_time(), 0
+        seeds = {seed for seed, _ in rows} if kind in OWN else [None]
+        for seed in sorted(seeds, key=str):
+            which = _positions(plan, kind, rows, seed, everywhere)
+            subset = photos.subset(which)
+            if kind == "relatives":
+                least = min(n for other, n in rows if other == seed)
+                pictures = maker.relatives(subset, torch.searchsorted(which, rows[seed, least]), seed)
+            elif kind == "invented":
+                pictures = maker.invented(subset, seed)
+            else:
+                pictures = maker.make(kind, subset, used[which])
+            where = torch.full((len(used),), -1, device="cpu")
+            where[which] = torch.arange(len(which), device="cpu")
+            of[kind if seed is None else f"{kind} {seed}"] = pictures, where
+            count += pictures.shape[0] * pictures.shape[1]
+        if kind != "optimised":  # painted by other processes, some of it perhaps earlier: its manifest tells
+            seconds[kind] = (time.process_time() - began) / count
+    return of, seconds
+
+
+def _positions(plan, kind, rows, seed, everywhere):
+    """Which of the photos get copies of a kind: all, or those that its arms draw, or a seed of its own."""
+    if kind == "relatives":
+        return torch.cat([drawn for (other, _), drawn in rows.items() if other == seed]).unique()
+    if kind == "invented":
+        return rows[seed, plan.invented_at]
+    if kind == "optimised":
+        return torch.cat([drawn for (_, n), drawn in rows.items() if n == plan.optimised_at]).unique()
+    return everywhere
 
 
 def check_sides(sides):
@@ -128,107 +176,37 @@ def check_sides(sides):
     where = {}
     for side, images in sides.items():
         for image in images:
-            first = where.setdefault(_digest(image), side)
+            first = where.setdefault(digest(image), side)
             if first != side:
                 both = f"a picture of the {first} side lies on the {side} side, too"
                 raise ValueError(f"{both}: remove it from one of them")
 
 
-class CopyMaker:
-    """Makes copies of the photos of a data set, in files for the painted ones; other plans may share the folder."""
-
-    def __init__(self, plan, folder, workers, show):
-        self.plan, self.workers, self.show = plan, workers, show
-        self.folder = Path(folder, f"{Path(plan.data).name} {plan.paint_size} px")
-        self.styles = list(named_styles(list(plan.styles) or painting_names()).values())
-        self.colors = Colors(*map(torch.cat, zip(*map(color_statistics, self.styles))))
-
-    def copies(self, photos, chosen):
-        """{kind: (N, K, 3, size, size)} of training photos, and {kind: seconds a copy}, of the kinds that arms show."""
-        styled, rows = self.painted(photos, "train", chosen["styled"], self.plan.copies)
-        of = {"styled": styled, "recoloured": self.recoloured(photos, rows, chosen["recoloured"])}
-        seconds = {"styled": _mean_seconds(rows)}
-        if self.plan.shows("unpainted"):
-            of["unpainted"], rows = self.painted(photos, "train", 0, 1)
-            seconds["unpainted"] = _mean_seconds(rows)
-        return of, seconds
-
-    def painted(self, photos, name, strength, n):
-        """(N, n, 3, size, size) painted at a strength, and the rows of the manifest in the same order, N * n."""
-        plan, paths = self.plan, self.exported(photos, name)
-        out = self.folder / f"{name} {plan.method} {strength:g} x{n}"
-        options = {"mixture": plan.mixture, "method": plan.method, "steps": plan.paint_steps, "workers": self.workers}
-        show = partial(self.show, f"painting at strength {strength:g}")
-        source = self.folder / f"{name} photos"
-        result = stylize_folder(source, out, self.styles, per_image=n, alpha=strength, callback=show, **options)
-        if errors := [(path, result.errors[path]) for path in paths if path in result.errors]:
-            raise ValueError(f"{len(errors)} photos could not be painted, such as {errors[0]}")
-        by_copy = {(row["source"], row["copy"]): row for row in result.rows}
-        rows = [by_copy[path, copy] for path in paths for copy in range(n)]
-        images = torch.cat([_small(read_image(out / row["file"]), plan.size) for row in rows])
-        return images.unflatten(0, (len(photos), n)), rows
-
-    def recoloured(self, photos, rows, strength):
-        """(N, K, 3, size, size): copies that take the colours of the same mixtures of styles, and nothing else."""
-        n = len(rows) // len(photos)
-        shares = [[row["styles"].get(f"style {i}", 0) for i in range(len(self.styles))] for row in rows]
-        shares = torch.tensor(shares, dtype=torch.float32, device="cpu")
-        target = mixed_colors(self.colors, (shares / shares.sum(1, keepdim=True)).double())
-        copies = []
-        for part in torch.arange(len(rows), device="cpu").split(256):
-            colors = Colors(target.mean[part], target.covariance[part])
-            moved = match_colors(photos.batch(part // n)[0], colors, strength)
-            copies.append(_small(moved, self.plan.size))
-        return torch.cat(copies).unflatten(0, (len(photos), n))
-
-    def exported(self, photos, name):
-        """Paths of the photos, written as a class folder; each is named after its pixels alone."""
-        paths = []
-        for image, label in photos:
-            paths.append(f"{photos.classes[label]}/{_digest(_bytes(image))[:16]}.png")
-            file = self.folder / f"{name} photos" / paths[-1]
-            if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_image(image[None], file)
-        return paths
+def _preserved(plan, maker, copies, side, show):
+    """What a referee that knows copies of another painter tells of validation photos at each strength, as dicts."""
+    few = draw_per_class(
+        side.photos.labels, min(JUDGED, int(side.photos.labels.bincount().min())), 0, side.photos.classes
+    )
+    photos, labels, told = side.small[few], side.photos.labels[few], []
+    for kind, other in OTHERS.items():
+        other = other if other in copies.of else "recoloured"
+        if kind in copies.of and other in copies.of and kind != other:
+            referee = _referee(plan, copies, other, len(side.photos.classes), show)
+            painted = maker.make(kind, side.photos.subset(few), few, "validation")[:, 0]
+            for strength in (0.0, *plan.strengths):
+                mixed = as_bytes(torch.lerp(photos.float() / 255, painted.float() / 255, strength))
+                right = (predictions(referee, mixed) == labels).double().mean().item()
+                told.append({"kind": kind, "strength": strength, "preserved": right, "referee": other})
+    return told
 
 
-def _mean_seconds(rows):
-    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
-    return sum(seconds) / len(seconds) if seconds else None
-
-
-def _referee(plan, train, images, show):
-    """A classifier fine-tuned on all photos of the training side, four times as long as a run, with augmentation."""
-    epochs = max(1, round(4 * plan.steps[1] * plan.batch / len(train)))
-    options = {"epochs": epochs, "callback": lambda step: show("referee", step.step, step.steps)}
-    return trained_model(plan, "fine-tuned", len(train.classes), (images.float() / 255, train.labels), **options)
-
-
-def _choose(maker, referee, photos, small):
-    """What the referee tells at each strength, as dicts, and {kind: the strongest that keeps the labels}."""
-    plan, strengths = maker.plan, []
-
-    def tell(kind, strength, images):
-        preserved = float(evaluate(referee, (images.float() / 255, few.labels), batch_size=32))
-        strengths.append({"kind": kind, "strength": strength, "preserved": preserved})
-
-    n = min(plan.validation, int(torch.bincount(photos.labels).min()))  # a small class folder has fewer
-    drawn = draw_per_class(photos.labels, n, 0, photos.classes)
-    few = photos.subset(drawn)
-    tell("photos", 0.0, small[drawn])
-    for strength in plan.strengths:
-        images, rows = maker.painted(few, "validation", strength, 1)
-        tell("styled", strength, images[:, 0])
-    for strength in RECOLOUR_STRENGTHS:  # of the same mixtures, which do not depend on the strength of the paint
-        tell("recoloured", strength, maker.recoloured(few, rows, strength)[:, 0])
-    return strengths, {kind: strongest(strengths, kind, plan.preserved) for kind in ("styled", "recoloured")}
-
-
-def strongest(strengths, kind, preserved):
-    """The largest strength at which so many labels are preserved; the smallest one if there is none."""
-    told = {row["strength"]: row["preserved"] for row in strengths if row["kind"] == kind}
-    return max((strength for strength, part in told.items() if part >= preserved), default=min(told))
+def _referee(plan, copies, kind, classes, show):
+    """A classifier trained on all photos and on copies of a kind, four times as long as a run, with augmentation."""
+    positions = (copies.of[kind][1] >= 0).nonzero()[:, 0]
+    doses, length = {kind: Dose(1.0, 0.5)}, 4 * plan.steps * plan.batch
+    stream = Stream(copies, positions, Arm("referee", (kind,), True), doses, length=length, seed=0)
+    callback = lambda step: show(f"referee: {kind}", step.step, step.steps)
+    return trained_model(plan, classes, stream, dose=(0.65, 1.0, 1.0), callback=callback)
 
 
 def save_pool(pool, path):
@@ -239,5 +217,5 @@ def save_pool(pool, path):
 
 def load_pool(path):
     """What `save_pool` wrote."""
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, mmap=True)
     return Pool(**state | {"copies": Copies(**state["copies"])})

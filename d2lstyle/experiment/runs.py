@@ -1,10 +1,15 @@
-"""The runs of the experiment: every arm at every seed, in several processes, each finished one kept at once."""
+"""The runs of the experiment: doses chosen on validation photos, then every arm at every seed, each finished run kept.
+
+All that is trained is a `Run`: of the stage "trial" it tells accuracies on the validation side, of the stage "test" the
+answer to each test image.
+"""
 
 import functools
 import hashlib
 import json
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 
 import joblib
@@ -14,18 +19,21 @@ from ..engine import checks
 from ..engine.devices import one_thread
 from ..engine.files import append_json_line, read_json_lines, remove_stale_parts
 from ..engine.workers import in_workers
-from ..training import evaluate
-from .arms import ARMS, MODELS, SANITY, Stream, trained_model
-from .bootstrap import pack_answers
-from .plan import key_of, runs
+from ..results import read_record
+from .arms import ARMS, SANITY, Stream, fixed_features, new_model, predictions, trained_model
+from .intervals import pack_answers
+from .plan import Run, described, run_of
 from .pool import build_pool, content_digest, load_pool, load_sides, save_pool
+from .tuning import best, first_trials, second_trials
 
 
-def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False, callback=None):
-    """Train every arm at every seed, in several processes; finished rows are kept as they come.
+def run_experiment(
+    plan, root="data", folder=None, *, workers=None, sanity=False, known=(), until="test", callback=None
+):
+    """Choose each arm's doses on validation photos, then train and test every arm at every seed.
 
-    They are found again by the plan and by digests of the photos, the styles, the weights and the recipe of this
-    version; a warning names rows of the same plan that are passed over because one of these is another.
+    Several processes train; finished rows are kept as they come, and found again by the plan and by digests of the
+    photos, the styles, the weights and the recipe of this version.
 
     Args:
         plan: `Plan`.
@@ -33,41 +41,122 @@ def run_experiment(plan, root="data", folder=None, *, workers=None, sanity=False
         folder: for copies and finished rows, None for root/experiment; a call that was interrupted goes on there.
         workers: processes, None for one a core.
         sanity: whether to add the runs that must be at chance or must equal another arm.
+        known: rows of an earlier record of the same plan and content, which are taken for finished.
+        until: "trials" stops before the test side is opened.
         callback: called with (what is being done, done, total).
     Returns:
-        dict: "rows", a dict a run; "strengths", "chosen", "seconds" as of `Pool`; "classes"; "content", a
-            digest of photos, styles, weights and recipe; "tests" {name: images}.
+        dict, for `write_record`: "rows", "trials", "chosen" {arm: doses}; "tests" {name: images}, "asked", "classes",
+            "preserved" and "seconds" as of `Pool`; "content", a digest of photos, styles, weights and recipe.
     Raises:
         ValueError: the pool cannot be built, such as for a photo that lies on two sides of the split.
         ChildProcessError: a worker was killed; the same call goes on.
     """
     workers = joblib.cpu_count() if workers is None else checks.whole("workers", workers, 1)
     path = pool_file(plan, root, folder, workers=workers, callback=callback)
-    pool, log, wanted = load_pool(path), log_of(path), runs(plan, sanity)
-    rows = _finished(log, plan, pool.test_counts())
-    todo = [key for key in wanted if key not in rows]
-    trained = in_workers(functools.partial(_run_in_worker, str(path), plan), todo, min(workers, max(1, len(todo))))
-    for done, row in enumerate(trained, start=len(wanted) - len(todo) + 1):
-        rows[key_of(row)] = row
-        append_json_line(log, row)
-        if callback:
-            callback("training", done, len(wanted))
-    record = {"strengths": pool.strengths, "chosen": pool.chosen, "seconds": pool.seconds, "classes": pool.classes}
-    record["content"] = log.stem.rpartition("-")[2]
-    return record | {"tests": pool.test_counts(), "rows": [rows[key] for key in wanted]}
+    trainer = _Trainer(plan, path, workers, known, callback)
+    trials, chosen = trainer.choose_doses()
+    record = trainer.about() | {"chosen": chosen, "trials": trials}
+    if until == "trials":
+        return record | {"rows": []}
+    return record | {"rows": trainer.rows("test", tests_of(plan, chosen, sanity))}
+
+
+def tests_of(plan, chosen, sanity=False):
+    """The runs whose answers count: whole seeds one after another, in case the experiment is cut off."""
+    runs = [
+        run_of("test", arm, n, seed, chosen[arm])
+        for seed in range(plan.seeds)
+        for n in plan.per_class
+        for arm in plan.arms
+        if n in plan.sizes(arm)
+    ]
+    if sanity:
+        n, base = plan.tuned_at, chosen["B"]
+        runs += [run_of("test", "B, labels shuffled", n, seed, base) for seed in range(plan.seeds)]
+        runs += [run_of("test", "D, p = 0", n, seed, base | {"styled": [1.0, 0.0]}) for seed in range(2)]
+    return runs
+
+
+class _Trainer:
+    """Trains what is asked for and not there yet."""
+
+    def __init__(self, plan, path, workers, known, callback):
+        self.plan, self.path, self.workers, self.show = plan, path, workers, callback or (lambda *_: None)
+        self.log, self.pool = log_of(path), load_pool(path)
+        found = [*known, *read_json_lines(self.log)] if self.log.exists() else [*known]
+        self.done = {Run(row).key: row for row in found}
+
+    def rows(self, stage, runs):
+        """The rows of `Run`s, in their order."""
+        wanted = {run.key: run for run in runs}
+        todo = [run for key, run in wanted.items() if key not in self.done]
+        work = functools.partial(_run_in_worker, str(self.path), self.plan)
+        trained = in_workers(work, todo, min(self.workers, max(1, len(todo)))) if todo else ()
+        for done, row in enumerate(trained, start=len(wanted) - len(todo) + 1):
+            self.done[Run(row).key] = row
+            append_json_line(self.log, row)
+            self.show(stage, done, len(wanted))
+        return [self.done[key] for key in wanted]
+
+    def choose_doses(self):
+        """All rows of trials, and {arm: its doses}."""
+        plan, rows, chosen = self.plan, [], {}
+        base = self._choose(rows, "classical doses", {"B": first_trials(plan)})["B"]
+        trials = second_trials(plan, base)
+        chosen |= self._choose(rows, "doses", {arm: doses for arm, doses in trials.items() if arm != "N"})
+        if "B" in chosen:  # the best of both rounds of trials
+            chosen["B"] = best([row for row in rows if row["arm"] == "B"], plan)
+        if "N" in trials:
+            added = [doses | {"styled": chosen["D"]["styled"]} for doses in trials["N"]]
+            chosen |= self._choose(rows, "doses of N", {"N": added})
+        curves = [run for arm in plan.curve if arm in trials for run in self._runs(arm, trials[arm], plan.trial_seeds)]
+        rows += self.rows("dose and response", curves)
+        return [*{Run(row).key: row for row in rows}.values()], chosen | {"A": {}, "H": {}}
+
+    def _runs(self, arm, doses, seeds):
+        return [run_of("trial", arm, self.plan.tuned(arm), seed, dose) for seed, dose in product(range(seeds), doses)]
+
+    def _choose(self, rows, stage, trials):
+        """{arm: the best of its doses}: all are tried with one seed, the finalists with the others, too."""
+        plan = self.plan
+        first = self.rows(stage, [run for arm, doses in trials.items() for run in self._runs(arm, doses, 1)])
+        runs = []
+        for arm in trials:
+            ranked = sorted((row for row in first if row["arm"] == arm), key=lambda row: -row["accuracy"])
+            runs += self._runs(arm, [row["doses"] for row in ranked[: plan.finalists]], plan.trial_seeds)
+        final = self.rows(f"{stage}: finalists", runs)
+        rows += [*first, *final]
+        return {arm: best([row for row in final if row["arm"] == arm], plan) for arm in trials}
+
+    def about(self):
+        pool = self.pool
+        found = {"plan": described(self.plan), "content": self.log.stem.rpartition("-")[2], "classes": pool.classes}
+        found |= {"tests": pool.counts(pool.tests), "asked": pool.asked}
+        return found | {"preserved": pool.preserved, "seconds": pool.seconds}
+
+
+def known_rows(plan, record):
+    """The finished rows, trials and tests, of a record file of the same plan; none where there is no such file."""
+    if record is None or not Path(record).exists():
+        return []
+    kept = read_record(record)
+    return [*kept["trials"], *kept["rows"]] if kept.get("plan") == described(plan) else []
 
 
 def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
     """The file of the plan's `Pool`, for `load_pool`; made unless it is there. Arguments as of `run_experiment`."""
     folder = Path(root, "experiment") if folder is None else Path(folder)
     sides = load_sides(plan, root, callback)
-    extent = json.dumps([plan.seeds, plan.per_class, plan.shows("unpainted")])
-    extent = hashlib.sha256(extent.encode()).hexdigest()[:8]
-    path = folder / f"pool-{plan.recipe()}-{content_digest(plan, sides)}-{extent}.pt"
+    extent = json.dumps([plan.draws(), plan.kinds()])
+    path = (
+        folder
+        / f"pool-{plan.recipe()}-{content_digest(plan, sides)}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}.pt"
+    )
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_parts(folder.glob(".*.part"))
         save_pool(build_pool(plan, sides, folder, workers=workers, callback=callback), path)
+    _warn_of_others(path, plan)
     return path
 
 
@@ -76,47 +165,64 @@ def log_of(pool_file):
     return pool_file.with_name(f"{pool_file.stem.rpartition('-')[0].replace('pool', 'rows', 1)}.jsonl")
 
 
-def _finished(log, plan, tests):
-    """{key: row} of the log; what is passed over, in it and beside it, is one warning."""
-    rows = read_json_lines(log)
-    kept = {key_of(row): row for row in rows if row.get("tests") == tests}
-    others = [file.name for file in sorted(log.parent.glob(f"rows-{plan.recipe()}*.jsonl")) if file != log]
-    others += [f"{key_of(row)} in {log.name}" for row in rows if row.get("tests") != tests]
-    if others:
-        why = "of other photos, styles or weights, another number of test images, or another version of the package"
+def _warn_of_others(path, plan):
+    log = log_of(path)
+    if others := [file.name for file in sorted(log.parent.glob(f"rows-{plan.recipe()}*.jsonl")) if file != log]:
+        why = "of other photos, styles or weights, or of another version of the package"
         warnings.warn(f"passed over in {log.parent}, as {why}: {', '.join(others)}", stacklevel=3)
-    return kept
 
 
-def run_arm(pool, plan, model, arm, per_class, seed):
-    """One training run and its tests; the arm is a name in `ARMS` or `SANITY`.
+def run_arm(pool, plan, run, features=lambda name, model: None):
+    """One training run, and what it says of the validation side ("trial") or of the test side ("test").
 
+    Args:
+        run: `Run`; its arm is a name in `ARMS` or `SANITY`.
+        features: function of a side's name and the model that gives `fixed_features`, or None to compute all.
     Returns:
-        dict: which run it is, "seconds", the accuracy on each test, "tests": {test: images} and "right": {test:
-            answers by `pack_answers`}.
+        dict: the run, "seconds" of its training, and the accuracy on each set of pictures: for a trial under
+            "validations", with their mean as "accuracy"; for a test under "accuracies", with "tests" {name: images}
+            and "right" {name: answers by `pack_answers`}.
     """
-    began, spec = time.perf_counter(), (ARMS | SANITY)[arm]
-    length = plan.steps[MODELS.index(model)] * plan.batch
-    stream = Stream(pool.copies, pool.rows[seed, per_class], spec, p=plan.p, length=length, seed=seed)
-    network = trained_model(plan, model, len(pool.classes), stream, seed=seed, is_classical=spec.classical)
-    right = {name: _right(network, *test) for name, test in pool.tests.items()}
-    row = {"model": model, "arm": arm, "per_class": per_class, "seed": seed}
-    row["seconds"] = round(time.perf_counter() - began, 2)
-    row |= {name: answers.double().mean().item() for name, answers in right.items()}
-    row["tests"] = pool.test_counts()
-    return row | {"right": {name: pack_answers(answers) for name, answers in right.items()}}
+    began, arm = time.perf_counter(), (ARMS | SANITY)[run["arm"]]
+    stream = Stream(
+        pool.copies,
+        pool.rows[run["seed"], run["per_class"]],
+        arm,
+        run["doses"],
+        length=plan.steps * plan.batch,
+        seed=run["seed"],
+    )
+    dose = run["doses"]["classical"] if arm.classical else None
+    model = trained_model(plan, len(pool.classes), stream, dose=dose, seed=run["seed"])
+    row = run | {"seconds": round(time.perf_counter() - began, 2)}
+    sides = pool.validations if run["stage"] == "trial" else pool.tests
+    right = {
+        name: predictions(model, images, features((run["stage"], name), model)) == labels
+        for name, (images, labels) in sides.items()
+    }
+    accuracies = {name: round(answers.double().mean().item(), 6) for name, answers in right.items()}
+    if run["stage"] == "trial":
+        return row | {"validations": accuracies, "accuracy": round(sum(accuracies.values()) / len(accuracies), 6)}
+    packed = {name: pack_answers(answers) for name, answers in right.items()}
+    return row | {"accuracies": accuracies, "tests": pool.counts(sides), "right": packed}
 
 
-def _right(network, images, labels):
-    """(N,) bool; 600 images at once, for as floats they take four times the memory."""
-    parts = torch.arange(len(labels), device="cpu").split(600)
-    told = [evaluate(network, (images[part].float() / 255, labels[part]), batch_size=32) for part in parts]
-    return torch.cat([part.predictions == part.labels for part in told])
-
-
-def _run_in_worker(pool_file, plan, key):
+def _run_in_worker(pool_file, plan, run):
     with one_thread(torch.device("cpu")):
-        return run_arm(_loaded(pool_file), plan, *key)
+        features = functools.partial(_features, pool_file) if plan.model == "fine-tuned" else lambda *_: None
+        return run_arm(_loaded(pool_file), plan, run, features)
 
 
 _loaded = functools.lru_cache(maxsize=1)(load_pool)  # a worker reads the pool once
+
+
+def _features(pool_file, side, model):
+    """`fixed_features` of a side's pictures; a worker computes them once, for the frozen stages are the same."""
+    return _fixed(pool_file, side, len(_loaded(pool_file).classes))
+
+
+@functools.lru_cache(maxsize=32)
+def _fixed(pool_file, side, classes):
+    pool, (stage, name) = _loaded(pool_file), side
+    images, _ = (pool.validations if stage == "trial" else pool.tests)[name]
+    return fixed_features(new_model("fine-tuned", classes, 0), images)

@@ -64,14 +64,15 @@ _STUDIO = _Scene(scale=(0.6, 0.8), degrees=12, kelvin=(6000, 7000), tint=0, stop
 _SHOWROOM = _Scene(scale=(0.35, 0.85), degrees=30, kelvin=(2000, 20000), tint=1, stops=(-2.5, 1.5), lamps=2, pane=0.25)
 
 
-def generate(root, domain, split, *, callback=None):
+def generate(root, domain, split, *, seed=0, callback=None):
     """The folder root/vending/<domain>/<split>, with a folder of pictures for each class, drawn unless they are there.
 
     Classes with missing or damaged pictures (by their sha256) are drawn anew; interrupted, it goes on after the last
-    finished class. No two splits share a random number, nor a part of a photo as their background.
+    finished class. No two splits share a random number, nor a part of a photo as their background. Another seed than 0
+    draws other pictures of all splits, into root/vending-<seed>/.
     """
     checks.choices(domain=(domain, DOMAINS), split=(split, PER_CLASS))
-    folder = Path(root, "vending", domain, split)
+    folder = Path(root, f"vending-{seed}" if seed else "vending", domain, split)
     hashes = _read_manifest(folder)
     total = PER_CLASS[split] * len(GOODS)
     for done, name in enumerate(GOODS):
@@ -81,7 +82,7 @@ def generate(root, domain, split, *, callback=None):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for index, file in enumerate(files):
             with replacing(folder / file) as part:
-                draw(domain, split, name, index).save(part, "PNG")
+                draw(domain, split, name, index, seed).save(part, "PNG")
             hashes[file] = file_digest(folder / file)
             if callback:
                 callback(done * len(files) + index + 1, total)
@@ -89,11 +90,11 @@ def generate(root, domain, split, *, callback=None):
     return folder
 
 
-def draw(domain, split, name, index):
+def draw(domain, split, name, index, seed=0):
     """One picture as a PIL image, SIDE x SIDE; the same arguments give the same picture."""
     scene = _SHOWROOM if domain == "showroom" else _STUDIO
     place = DOMAINS.index(domain), list(PER_CLASS).index(split), list(GOODS).index(name), index
-    rng = np.random.default_rng([RECIPE, *place])
+    rng = np.random.default_rng([RECIPE, *place, *([seed] if seed else [])])
     drawing = (_openmoji if domain == "new_packaging" else _twemoji)(GOODS[name])
     picture = _paste(rng, _backdrop(rng, split, scene), drawing, scene)
     picture = _behind_pane(rng, _under_light(rng, picture, scene), scene, split)
