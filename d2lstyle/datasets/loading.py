@@ -116,8 +116,8 @@ def load_dataset(
             vending, 32 for cifar10, else 224.
         per_class: keep so many images of each class, drawn by seed; with one seed, fewer are among more.
         seed: of that draw alone, so that experiments with several seeds share their test images.
-        split_seed: of an automatic split; give the same one for train, validation and test, or they overlap. Of vending:
-            0 for the pictures of the chapters, another number for fresh ones.
+        split_seed: of an automatic split; give the same one for train, validation and test, or they overlap. Vending is
+            drawn by it: 0 gives the pictures of the chapters, another number fresh ones.
         callback: called with (done, total): bytes while downloading, then images while drawing, comparing and reading.
     Returns:
         ImageDataset.

@@ -1,8 +1,8 @@
 """The arms of the experiment: what each way of training shows to the network, picture by picture.
 
-An arm is a stream of images as long as the training, steps x batch. At each place stands one of the few photos, or, with
-a probability, a copy of it. All arms of a seed share photos, order, places of copies, first weights, random numbers of
-the augmentation and the number of steps; they differ in the copies, and in the doses that were tuned for each.
+An arm is a stream of images as long as the training, steps x batch. At each place stands one of the few photos, or,
+with a probability, a copy of it. All arms of a seed share photos, order, places of copies, first weights, random
+numbers of the augmentation and the number of steps; they differ in the copies, and in the doses tuned for each.
 """
 
 from typing import NamedTuple
@@ -66,6 +66,9 @@ class Classical(NamedTuple):
     crop: float  # 1: crops of 8 to 100 % of the area
     colour: float  # 1: brightness, contrast and saturation times 0.5 to 1.5, hue turned by up to a tenth
     share: float  # probability that an image is augmented
+
+
+USUAL = Classical(0.65, 1.0, 1.0)  # where nothing is tuned
 
 
 class Copies(NamedTuple):
@@ -135,7 +138,7 @@ class Sometimes:
         return torch.where(chosen[:, None, None, None], self.transform(images, generator=generator), images)
 
 
-def classical(size, dose=Classical(0.65, 1.0, 1.0)):
+def classical(size, dose=USUAL):
     """Lecture 15's augmentation in a dose: crop, flip and colour of each image, resampled to `size` pixels."""
     crop, colour, share = dose
     jitter = ColorJitter(0.5 * colour, 0.5 * colour, 0.5 * colour, 0.1 * colour)

@@ -6,7 +6,9 @@ other training photos; "optimised" by VGG-19, as the paper says; "invented" by a
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
@@ -35,10 +37,11 @@ class CopyMaker:
 
     def __init__(self, plan, folder, workers, show):
         self.plan, self.workers, self.show, self.folder = plan, workers, show, Path(folder)
+        self.seconds = None  # of a picture of the optimisation, on one core
         self.styles = list(named_styles(list(plan.styles) or painting_names()).values())
 
     def make(self, kind, photos, numbers, name="train"):
-        """(N, K, 3, size, size) uint8 of photos, an `ImageDataset` of N; `numbers`: which ones they are of their side."""
+        """(N, K, 3, size, size) uint8 of photos, an `ImageDataset` of N; `numbers`: which of their side they are."""
         if kind == "optimised":
             return self.optimised(photos, name)
         n = self.plan.copies
@@ -63,9 +66,10 @@ class CopyMaker:
 
     def invented(self, photos, seed):
         """The same, each a sample of a GAN that was trained on these photos, of its photo's class."""
-        show = lambda done, total: self.show(f"GAN, seed {seed}", done, total)
         images, labels = photos.batch(range(len(photos)))
-        generator = trained_generator(images, labels, len(photos.classes), seed=seed, callback=show)
+        generator = trained_generator(
+            images, labels, len(photos.classes), seed=seed, callback=partial(self.show, f"GAN, seed {seed}")
+        )
         samples = invent(generator, labels.repeat_interleave(self.plan.copies), seed)
         return small(samples, self.plan.size).unflatten(0, (len(photos), self.plan.copies))
 
@@ -94,11 +98,12 @@ class CopyMaker:
         plan, source = self.plan, self.folder / f"{name} photos"
         paths = self._exported(photos, source)
         options = {"mixture": plan.mixture, "steps": plan.paint_steps, "workers": self.workers, "net": "vgg19"}
-        out, show = self.folder / f"{name} painted", lambda done, total: self.show("painting: optimised", done, total)
+        out, show = self.folder / f"{name} painted", partial(self.show, "painting: optimised")
         result = stylize_folder(source, out, self.styles, alpha=1.0, device="cpu", callback=show, **options)
         if errors := [(path, result.errors[path]) for path in paths if path in result.errors]:
             raise ValueError(f"{len(errors)} photos could not be painted, such as {errors[0]}")
-        files = {row["source"]: row["file"] for row in result.rows}
+        files, seconds = {row["source"]: row["file"] for row in result.rows}, [row["seconds"] for row in result.rows]
+        self.seconds = mean(s for s in seconds if s is not None)
         pictures = [small(read_image(out / files[path]), plan.size) for path in paths]
         return torch.cat(pictures)[:, None]
 

@@ -27,12 +27,12 @@ class Plan:
     arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "I", "R", "Dv")  # names in `ARMS`
     size: int = 64  # sides of the square images trained on, in pixels
     paint_size: int = 64  # pixels at which copies are painted
-    copies: int = 3  # of each photo, each in another mixture of styles; of the optimisation one
+    copies: int = 2  # of each photo, each in another mixture of styles; of the optimisation one
     styles: tuple = ()  # as for `stylize_folder`; none for all paintings
     mixture: float = 0.2  # and paint_steps of the optimisation: as for `stylize_folder`
     paint_steps: int = 20
-    optimised_at: int = 10  # photos a class of the arms that the optimisation paints, and of those that a GAN draws for
-    invented_at: int = 10
+    optimised_at: int = 5  # photos a class of the arms that the optimisation paints
+    invented_at: int = 10  # and of those that a GAN draws for
     tuned_at: int = 10  # photos a class of the trials that choose the doses of all other arms
     trial_seeds: int = 3
     finalists: int = 6  # doses that are tried with all these seeds, out of all that are tried with the first
@@ -105,13 +105,13 @@ class Plan:
 
 
 # The plans of chapter 06: `data` and `model` are a unit of the verdict.
-_SCRATCH = {"model": "scratch", "size": 48, "steps": 200, "lr": 3e-3}
-_CLOTHING = {"data": "clothing", "per_class": (10, 30), "paint_size": 96}
+_SCRATCH = {"model": "scratch", "size": 32, "lr": 3e-3}
+_CLOTHING = {"data": "clothing", "per_class": (10, 30), "optimised_at": 10}
 PLANS = {
-    "vending scratch": Plan(**_SCRATCH),
+    "vending scratch": Plan(**_SCRATCH, steps=400, arms=("A", "B", "C", "D", "F", "G", "N")),
     "vending fine-tuned": Plan(),
-    "clothing scratch": Plan(**_CLOTHING | _SCRATCH),
-    "clothing fine-tuned": Plan(**_CLOTHING, size=96),
+    "clothing scratch": Plan(**_CLOTHING, **_SCRATCH, steps=600, arms=("A", "B", "C", "D", "F", "G")),
+    "clothing fine-tuned": Plan(**_CLOTHING, size=96, paint_size=96),
 }
 QUICK = Plan(
     seeds=2,

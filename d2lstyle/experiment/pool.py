@@ -22,7 +22,7 @@ from ..folders import jobs
 from ..samples.paintings import painting_names
 from ..samples.styles import style_list
 from ..samples.vending import DOMAINS
-from .arms import NETWORK, Arm, Copies, Dose, Stream, predictions, trained_model
+from .arms import NETWORK, USUAL, Arm, Copies, Dose, Stream, predictions, trained_model
 from .copies import OWN, CopyMaker, as_bytes, digest, small
 from .corruptions import CORRUPTIONS, corrupted
 
@@ -155,8 +155,8 @@ def _copies(plan, maker, photos, used, rows):
             where[which] = torch.arange(len(which), device="cpu")
             of[kind if seed is None else f"{kind} {seed}"] = pictures, where
             count += pictures.shape[0] * pictures.shape[1]
-        if kind != "optimised":  # painted by other processes, some of it perhaps earlier: its manifest tells
-            seconds[kind] = (time.process_time() - began) / count
+        # The optimisation works in other processes, and perhaps did earlier.
+        seconds[kind] = maker.seconds if kind == "optimised" else (time.process_time() - began) / count
     return of, seconds
 
 
@@ -205,8 +205,8 @@ def _referee(plan, copies, kind, classes, show):
     positions = (copies.of[kind][1] >= 0).nonzero()[:, 0]
     doses, length = {kind: Dose(1.0, 0.5)}, 4 * plan.steps * plan.batch
     stream = Stream(copies, positions, Arm("referee", (kind,), True), doses, length=length, seed=0)
-    callback = lambda step: show(f"referee: {kind}", step.step, step.steps)
-    return trained_model(plan, classes, stream, dose=(0.65, 1.0, 1.0), callback=callback)
+    options = {"dose": USUAL, "callback": lambda step: show(f"referee: {kind}", step.step, step.steps)}
+    return trained_model(plan, classes, stream, **options)
 
 
 def save_pool(pool, path):
