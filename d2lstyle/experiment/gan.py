@@ -1,8 +1,7 @@
 """A small conditional GAN for the arm of section 4 of the paper: chapter 07's, in the package's own words.
 
-It draws 32 x 32 pixels. The critic looks at two pictures of a class at once (Lin et al. 2018), after the same random
-shift and change of light for real and invented ones (Zhao et al. 2020); the class enters by a product (Miyato and Koyama
-2018).
+It draws 32 x 32 pixels. The critic looks at two pictures of a class at once (Lin et al. 2018), after random shifts and
+changes of light for real and invented ones (Zhao et al. 2020); the class enters by a product (Miyato and Koyama 2018).
 """
 
 import torch
@@ -21,9 +20,10 @@ class Generator(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        up = lambda a, b: (nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-        start = nn.Linear(NOISE + classes, 2048), nn.Unflatten(1, (128, 4, 4)), nn.BatchNorm2d(128), nn.ReLU()
-        self.draw = nn.Sequential(*start, *up(128, 64), *up(64, 32), nn.ConvTranspose2d(32, 3, 4, 2, 1), nn.Sigmoid())
+        layers = [nn.Linear(NOISE + classes, 2048), nn.Unflatten(1, (128, 4, 4)), nn.BatchNorm2d(128), nn.ReLU()]
+        for a, b in ((128, 64), (64, 32)):
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+        self.draw = nn.Sequential(*layers, nn.ConvTranspose2d(32, 3, 4, 2, 1), nn.Sigmoid())
         self.classes = classes
 
     def forward(self, noise, labels):
@@ -35,8 +35,9 @@ class Critic(nn.Module):
 
     def __init__(self, classes):
         super().__init__()
-        down = lambda a, b: (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))
-        self.look = nn.Sequential(*down(6, 32), *down(32, 64), *down(64, 128), nn.Flatten())
+        sizes = ((6, 32), (32, 64), (64, 128))
+        layers = [layer for a, b in sizes for layer in (nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2))]
+        self.look = nn.Sequential(*layers, nn.Flatten())
         self.real, self.fits = nn.Linear(2048, 1), nn.Embedding(classes, 2048)
         nn.init.zeros_(self.fits.weight)
 

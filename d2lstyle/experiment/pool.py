@@ -1,4 +1,4 @@
-"""The pictures of the experiment, made once for all its runs: photos, copies of them, and those to validate and test on.
+"""The pictures of the experiment, made once for all its runs: photos, copies, and those to validate and test on.
 
 Copies stand here at full strength. How much of the label they keep is told by a referee that has learned from copies of
 another painter: a fact for the record, on which nothing depends.
