@@ -39,13 +39,13 @@ def main(
     from ..results import write_record
     from .contrasts import failed_checks, table
     from .plan import PLANS, QUICK
-    from .runs import known_rows, run_experiment
+    from .runs import known_rows, record_file, run_experiment
 
     options = {"data": data, "model": model, "seeds": seeds, "per_class": per_class, "arms": arms, "size": size}
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}
     plan = replace(PLANS[checks.choice("plan", full, PLANS)] if full else QUICK, **changes)
     if record is None and full and not changes:
-        record = root / "results" / f"06_{full.replace(' ', '_').replace('-', '_')}.json"
+        record = record_file(full, root)
     known = known_rows(plan, record)
     bars = count_bars()
     result = run_experiment(plan, root, workers=workers, sanity=bool(full), known=known, until=until, callback=bars)
@@ -57,7 +57,7 @@ def main(
     for arm, doses in result["chosen"].items():
         print(f"{arm:3}", doses)
     if result["rows"]:
-        print(table(result))
+        print(table([result]))
         for sentence in failed_checks(result):
             print(f"CHECK FAILED: {sentence}")
 

@@ -7,7 +7,9 @@ from itertools import product
 
 from ..backbones import MIN_SIDE
 from ..engine import checks
+from ..samples.vending import DOMAINS
 from .arms import ARMS, MODELS, Classical, Dose
+from .corruptions import CORRUPTIONS
 
 EXTENT = ("seeds", "per_class", "arms", "invented_at")  # says which rows there are, not what is in one
 
@@ -81,6 +83,12 @@ class Plan:
     def tuned(self, arm):
         """Photos a class of an arm's trials."""
         return self.sizes(arm)[0] if len(self.sizes(arm)) == 1 else self.tuned_at
+
+    def asked(self):
+        """{test that is asked: the sets of test pictures whose answers it averages image by image}"""
+        if self.data == "vending":
+            return {name: [name] for name in DOMAINS}
+        return {"clean": ["clean"], "corrupted": list(CORRUPTIONS)}
 
     def kinds(self):
         """The kinds of copies that the arms show."""

@@ -39,7 +39,6 @@ class Pool(NamedTuple):
     rows: dict  # {(seed, per_class): positions among those photos}
     validations: dict  # {name: (images uint8, labels)}
     tests: dict  # the same
-    asked: dict  # {asked test: names in `tests`, whose answers are averaged image by image}
     preserved: list  # dicts with "kind", "strength" and "preserved": what the referee told of validation photos
     seconds: dict  # {kind of copy: seconds that a copy takes on one core}
 
@@ -115,11 +114,9 @@ def build_pool(plan, sides, folder, *, workers=None, callback=None):
         {n.partition(" ")[2] or s: _pair(side) for n, side in sides.items() if n.startswith(s)}
         for s in ("validation", "test")
     )
-    asked = {name: [name] for name in tests}
     if plan.data != "vending":
         tests = {"clean": tests.pop("test")} | _corrupted(sides["test"], plan, show)
-        asked = {"clean": ["clean"], "corrupted": list(CORRUPTIONS)}
-    return Pool(train.photos.classes, copies, rows, validations, tests, asked, preserved, seconds)
+    return Pool(train.photos.classes, copies, rows, validations, tests, preserved, seconds)
 
 
 def _pair(side):

@@ -22,7 +22,7 @@ from ..engine.workers import in_workers
 from ..results import read_record
 from .arms import ARMS, SANITY, Stream, fixed_features, new_model, predictions, trained_model
 from .intervals import pack_answers
-from .plan import Run, described, run_of
+from .plan import PLANS, Run, described, run_of
 from .pool import build_pool, content_digest, load_pool, load_sides, save_pool
 from .tuning import best, first_trials, second_trials
 
@@ -45,8 +45,8 @@ def run_experiment(
         until: "trials" stops before the test side is opened.
         callback: called with (what is being done, done, total).
     Returns:
-        dict, for `write_record`: "rows", "trials", "chosen" {arm: doses}; "tests" {name: images}, "asked", "classes",
-            "preserved" and "seconds" as of `Pool`; "content", a digest of photos, styles, weights and recipe.
+        dict, for `write_record`: "rows", "trials", "chosen" {arm: doses}; "tests" {name: images}, "asked" as of
+            `Plan`; "classes", "preserved" and "seconds" as of `Pool`; "content", a digest of photos, styles, weights and recipe.
     Raises:
         ValueError: the pool cannot be built, such as for a photo that lies on two sides of the split.
         ChildProcessError: a worker was killed; the same call goes on.
@@ -131,8 +131,20 @@ class _Trainer:
     def about(self):
         pool = self.pool
         found = {"plan": described(self.plan), "content": self.log.stem.rpartition("-")[2], "classes": pool.classes}
-        found |= {"tests": pool.counts(pool.tests), "asked": pool.asked}
+        found |= {"tests": pool.counts(pool.tests), "asked": self.plan.asked()}
         return found | {"preserved": pool.preserved, "seconds": pool.seconds}
+
+
+def record_file(name, root="data"):
+    """Where the record of a plan in `PLANS` is kept."""
+    return Path(root, "results", f"06_{name.replace(' ', '_').replace('-', '_')}.json")
+
+
+def unit_records(root="data"):
+    """{name in `PLANS`: its record, without a row where it is not measured yet}"""
+    files = {name: record_file(name, root) for name in PLANS}
+    empty = {name: {"plan": described(plan), "asked": plan.asked(), "rows": []} for name, plan in PLANS.items()}
+    return {name: read_record(file) if file.exists() else empty[name] for name, file in files.items()}
 
 
 def known_rows(plan, record):
