@@ -46,7 +46,8 @@ def run_experiment(
         callback: called with (what is being done, done, total).
     Returns:
         dict, for `write_record`: "rows", "trials", "chosen" {arm: doses}; "tests" {name: images}, "asked" as of
-            `Plan`; "classes", "preserved" and "seconds" as of `Pool`; "content", a digest of photos, styles, weights and recipe.
+            `Plan`; "classes", "preserved" and "seconds" as of `Pool`; "content", a digest of photos, styles, weights
+            and recipe.
     Raises:
         ValueError: the pool cannot be built, such as for a photo that lies on two sides of the split.
         ChildProcessError: a worker was killed; the same call goes on.
