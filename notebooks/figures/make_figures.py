@@ -19,14 +19,15 @@ from torchvision.utils import make_grid
 
 import d2lstyle as ds
 from d2lstyle import plots
-from d2lstyle.experiment.arms import Colors, classical, color_statistics, match_colors, mixed_colors
+from d2lstyle.experiment.arms import classical
 from d2lstyle.experiment.contrasts import accuracy
+from d2lstyle.experiment.copies import Colors, color_statistics, match_colors, mixed_colors
+from d2lstyle.experiment.runs import unit_records
 from d2lstyle.images import resize
 from d2lstyle.progress import count_bar, progress_bar
 from d2lstyle.results import means_by, read_record
 from d2lstyle.samples import vending
 from d2lstyle.samples.styles import named_styles, picture
-from d2lstyle.transfer import default_weights
 
 HERE = Path(__file__).parent
 PHOTOS = ("china", "hopper", "chelsea")
@@ -146,29 +147,17 @@ def draw_square():
 
 
 def draw_arms():
-    """What five arms of chapter 06 train on, and how often each is then right in the show room."""
-    record = read_record(HERE.parents[1] / "data" / "results" / "06_style_as_augmentation.json")
+    """What five arms of chapter 06 train on, at full strength, and how often each is right in the show room."""
+    record = unit_records(HERE.parents[1] / "data")["vending fine-tuned"]
     photos = batch_of("studio")
     styles = list(named_styles(ds.painting_names()).values())
     shares = np.random.default_rng(1).dirichlet(np.full(len(styles), record["plan"]["mixture"]), size=len(photos))
-    net = ds.backbone("efficientnet_lite0")
-    _, style_weight, tv_weight = default_weights(net)
-    alpha = record["chosen"]["styled"]
-    painted = ds.stylize(
-        photos,
-        styles,
-        style_weights=shares.tolist(),
-        style_weight=alpha * style_weight,
-        steps=40,
-        net=net,
-        tv_weight=alpha * tv_weight,
-        callback=progress_bar("arms"),
-    ).image
+    painted = ds.fast_stylize(photos, styles, style_weights=shares.tolist())
     colors = Colors(*map(torch.cat, zip(*map(color_statistics, styles))))
-    recoloured = match_colors(photos, mixed_colors(colors, shares), record["chosen"]["recoloured"])
+    recoloured = match_colors(photos, mixed_colors(colors, shares))
     augmented = [classical(96)(images, torch.Generator().manual_seed(3)) for images in (photos, painted, recoloured)]
-    right = {arm: accuracy(record, "fine-tuned", arm, 10, "showroom").mean for arm in "ABCDG"}
-    title = "Right in the show room, fine-tuned on ten photos a class: " + ", ".join(
+    right = {arm: accuracy(record, arm, 10, "showroom").mean for arm in "ABCDG"}
+    title = "Right in the show room, fine-tuned on ten photos per class: " + ", ".join(
         f"{arm} {part:.0%}" for arm, part in right.items()
     )
     rows = torch.cat([photos, augmented[0], painted, augmented[1], augmented[2]])
