@@ -80,7 +80,10 @@ class Copies(NamedTuple):
 
     def beside(self, kind, seed, positions):
         """(n, K, 3, H, W): the copies of photos at positions (n,), made for this seed where each seed has its own."""
-        pictures, where = self.of.get(kind) or self.of[f"{kind} {seed}"]
+        found = self.of.get(kind) or self.of.get(f"{kind} {seed}")
+        if found is None:
+            raise ValueError(f"no copies of the kind {kind!r} for seed {seed}: there are {', '.join(self.of)}")
+        pictures, where = found
         rows = where[positions]
         if (rows < 0).any():
             raise ValueError(f"{int((rows < 0).sum())} of {len(rows)} photos have no copies of the kind {kind!r}")
@@ -193,5 +196,6 @@ def predictions(model, images, features=None):
 
 
 def _network(model):
-    assert isinstance(model.model, EfficientNet), f"no EfficientNet: {type(model.model).__name__}"
+    if not isinstance(model.model, EfficientNet):
+        raise TypeError(f"expected an EfficientNet, got {type(model.model).__name__}")
     return model.model

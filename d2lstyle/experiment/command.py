@@ -39,16 +39,15 @@ def main(
     from ..results import write_record
     from .contrasts import failed_checks, table
     from .plan import PLANS, QUICK
-    from .runs import known_rows, record_file, run_experiment
+    from .runs import record_file, run_experiment
 
     options = {"data": data, "model": model, "seeds": seeds, "per_class": per_class, "arms": arms, "size": size}
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}
     plan = replace(PLANS[checks.choice("plan", full, PLANS)] if full else QUICK, **changes)
     if record is None and full and not changes:
         record = record_file(full, root)
-    known = known_rows(plan, record)
-    bars = count_bars()
-    result = run_experiment(plan, root, workers=workers, sanity=bool(full), known=known, until=until, callback=bars)
+    options = {"workers": workers, "sanity": bool(full), "known": record, "until": until}
+    result = run_experiment(plan, root, **options, callback=count_bars())
     if record is not None:
         arguments = sys.argv[2:] if sys.argv[1:2] == ["experiment"] else sys.argv[1:]
         command = shlex.join(["python", "-m", "d2lstyle.experiment", *arguments])

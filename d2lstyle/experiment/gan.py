@@ -49,10 +49,12 @@ class Critic(nn.Module):
 def _changed(pairs):
     """Another light and a shift by up to two pixels, alike for both pictures of a pair."""
     n = len(pairs)
-    pairs = pairs * (0.5 + torch.rand(n, 1, 1, 1)) + 0.5 * torch.rand(n, 1, 1, 1) - 0.25
-    down, right = (torch.randint(5, (n, 1)) + torch.arange(SIDE) for _ in range(2))
+    contrast, light = (torch.rand(n, 1, 1, 1, device="cpu") for _ in range(2))
+    pairs = pairs * (0.5 + contrast) + 0.5 * light - 0.25
+    places = torch.arange(SIDE, device="cpu")
+    down, right = (torch.randint(5, (n, 1), device="cpu") + places for _ in range(2))
     padded = F.pad(pairs, (2, 2, 2, 2), mode="replicate")
-    return padded[torch.arange(n).view(-1, 1, 1), :, down[:, :, None], right[:, None]].movedim(-1, 1)
+    return padded[torch.arange(n, device="cpu").view(-1, 1, 1), :, down[:, :, None], right[:, None]].movedim(-1, 1)
 
 
 def trained_generator(images, labels, classes, *, seed=0, steps=STEPS, callback=None):
@@ -63,9 +65,10 @@ def trained_generator(images, labels, classes, *, seed=0, steps=STEPS, callback=
         generator, critic = Generator(classes), Critic(classes)
         adams = [torch.optim.Adam(net.parameters(), RATE, (0.5, 0.99)) for net in (generator, critic)]
         for step in range(1, steps + 1):
-            drawn = torch.randint(classes, (PAIRS,)).repeat_interleave(2)
-            real = images[[int(members[label][torch.randint(len(members[label]), ())]) for label in drawn.tolist()]]
-            invented = generator(torch.randn(len(drawn), NOISE), drawn)
+            drawn = torch.randint(classes, (PAIRS,), device="cpu").repeat_interleave(2)
+            mates = [members[label] for label in drawn.tolist()]
+            real = images[[int(mate[torch.randint(len(mate), (), device="cpu")]) for mate in mates]]
+            invented = generator(torch.randn(len(drawn), NOISE, device="cpu"), drawn)
             d_loss = F.softplus(-critic(real, drawn)).mean() + F.softplus(critic(invented.detach(), drawn)).mean()
             _move(adams[1], d_loss)
             _move(adams[0], F.softplus(-critic(invented, drawn)).mean())

@@ -65,9 +65,12 @@ class Plan:
             raise ValueError(f"expected size and paint_size of at least {MIN_SIDE} pixels, got {sides}")
         if min(self.copies, self.batch, self.steps, self.trial_seeds, self.finalists) < 1:
             raise ValueError("expected at least one copy, one image a step, one step, one seed of trials, one finalist")
-        doses = [*self.strengths, *self.shares, *self.classical_shares, *self.apart_shares]
-        if not doses or not all(0 < dose <= 1 for dose in doses):
-            raise ValueError(f"expected strengths and shares above 0 and at most 1, got {doses}")
+        if "N" in self.arms and "D" not in self.arms:
+            raise ValueError("expected arm D beside N, which takes its dose of styled copies")
+        grids = self.strengths, self.shares, self.classical_strengths, self.classical_shares, self.apart_shares
+        doses = [dose for grid in grids for dose in grid]
+        if not all((*grids, self.crops, self.colours)) or not all(0 < dose <= 1 for dose in doses):
+            raise ValueError(f"expected some of each dose, strengths and shares above 0 and at most 1, got {doses}")
 
     def recipe(self):
         """A digest of all in the plan that a row depends on, besides what names the row."""
@@ -92,7 +95,7 @@ class Plan:
 
     def kinds(self):
         """The kinds of copies that the arms show."""
-        return list(dict.fromkeys(kind for arm in self.arms for kind in ARMS[arm].kinds))
+        return list(dict.fromkeys(kind for arm in self.arms if self.sizes(arm) for kind in ARMS[arm].kinds))
 
     def draws(self):
         """[(seed, photos a class)] of all runs and trials."""

@@ -26,9 +26,11 @@ from .plan import PLANS, Run, described, run_of
 from .pool import build_pool, content_digest, load_pool, load_sides, save_pool
 from .tuning import best, first_trials, second_trials
 
+OTHER = "of other photos, styles or weights, or of another version of the package"
+
 
 def run_experiment(
-    plan, root="data", folder=None, *, workers=None, sanity=False, known=(), until="test", callback=None
+    plan, root="data", folder=None, *, workers=None, sanity=False, known=None, until="test", callback=None
 ):
     """Choose each arm's doses on validation photos, then train and test every arm at every seed.
 
@@ -40,8 +42,8 @@ def run_experiment(
         root: the folder of the data sets.
         folder: for copies and finished rows, None for root/experiment; a call that was interrupted goes on there.
         workers: processes, None for one a core.
-        sanity: whether to add the runs that must be at chance or must equal another arm.
-        known: rows of an earlier record of the same plan and content, which are taken for finished.
+        sanity: whether to add the runs that must be at chance or must equal another arm, where B and D are trained.
+        known: the file of an earlier record, whose rows are taken for finished if its plan and content are the same.
         until: "trials" stops before the test side is opened.
         callback: called with (what is being done, done, total).
     Returns:
@@ -52,6 +54,7 @@ def run_experiment(
         ValueError: the pool cannot be built, such as for a photo that lies on two sides of the split.
         ChildProcessError: a worker was killed; the same call goes on.
     """
+    checks.choice("until", until, ("trials", "test"))
     workers = joblib.cpu_count() if workers is None else checks.whole("workers", workers, 1)
     path = pool_file(plan, root, folder, workers=workers, callback=callback)
     trainer = _Trainer(plan, path, workers, known, callback)
@@ -71,10 +74,10 @@ def tests_of(plan, chosen, sanity=False):
         for arm in plan.arms
         if n in plan.sizes(arm)
     ]
-    if sanity:
-        n, base = plan.tuned_at, chosen["B"]
+    if sanity and {"B", "D"} <= set(plan.arms):
+        n, base = plan.tuned_at if plan.tuned_at in plan.per_class else plan.per_class[0], chosen["B"]
         runs += [run_of("test", "B, labels shuffled", n, seed, base) for seed in range(plan.seeds)]
-        runs += [run_of("test", "D, p = 0", n, seed, base | {"styled": [1.0, 0.0]}) for seed in range(2)]
+        runs += [run_of("test", "D, p = 0", n, seed, base | {"styled": [1.0, 0.0]}) for seed in range(min(2, plan.seeds))]
     return runs
 
 
@@ -84,8 +87,9 @@ class _Trainer:
     def __init__(self, plan, path, workers, known, callback):
         self.plan, self.path, self.workers, self.show = plan, path, workers, callback or (lambda *_: None)
         self.log, self.pool = log_of(path), load_pool(path)
-        found = [*known, *read_json_lines(self.log)] if self.log.exists() else [*known]
-        self.done = {Run(row).key: row for row in found}
+        self.content = self.log.stem.rpartition("-")[2]
+        kept = [*known_rows(known, plan, self.content), *read_json_lines(self.log)]
+        self.done = {Run(row).key: row for row in kept}
 
     def rows(self, stage, runs):
         """The rows of `Run`s, in their order."""
@@ -131,7 +135,7 @@ class _Trainer:
 
     def about(self):
         pool = self.pool
-        found = {"plan": described(self.plan), "content": self.log.stem.rpartition("-")[2], "classes": pool.classes}
+        found = {"plan": described(self.plan), "content": self.content, "classes": pool.classes}
         found |= {"tests": pool.counts(pool.tests), "asked": self.plan.asked()}
         return found | {"preserved": pool.preserved, "seconds": pool.seconds}
 
@@ -148,12 +152,17 @@ def unit_records(root="data"):
     return {name: read_record(file) if file.exists() else empty[name] for name, file in files.items()}
 
 
-def known_rows(plan, record):
-    """The finished rows, trials and tests, of a record file of the same plan; none where there is no such file."""
+def known_rows(record, plan, content):
+    """The finished rows, trials and tests, of a record file of this plan and content; none where there is no such file."""
     if record is None or not Path(record).exists():
         return []
     kept = read_record(record)
-    return [*kept["trials"], *kept["rows"]] if kept.get("plan") == described(plan) else []
+    if kept.get("plan") != described(plan):
+        return []
+    if kept["content"] != content:
+        warnings.warn(f"passed over, as {OTHER}: {record}", stacklevel=4)
+        return []
+    return [*kept["trials"], *kept["rows"]]
 
 
 def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
@@ -181,16 +190,15 @@ def log_of(pool_file):
 def _warn_of_others(path, plan):
     log = log_of(path)
     if others := [file.name for file in sorted(log.parent.glob(f"rows-{plan.recipe()}*.jsonl")) if file != log]:
-        why = "of other photos, styles or weights, or of another version of the package"
-        warnings.warn(f"passed over in {log.parent}, as {why}: {', '.join(others)}", stacklevel=3)
+        warnings.warn(f"passed over in {log.parent}, as {OTHER}: {', '.join(others)}", stacklevel=3)
 
 
-def run_arm(pool, plan, run, features=lambda name, model: None):
+def run_arm(pool, plan, run, features=lambda stage, name: None):
     """One training run, and what it says of the validation side ("trial") or of the test side ("test").
 
     Args:
         run: `Run`; its arm is a name in `ARMS` or `SANITY`.
-        features: function of a side's name and the model that gives `fixed_features`, or None to compute all.
+        features: function of the stage and a set's name that gives its `fixed_features`, or None to compute all.
     Returns:
         dict: the run, "seconds" of its training, and the accuracy on each set of pictures: for a trial under
             "validations", with their mean as "accuracy"; for a test under "accuracies", with "tests" {name: images}
@@ -208,9 +216,9 @@ def run_arm(pool, plan, run, features=lambda name, model: None):
     dose = run["doses"]["classical"] if arm.classical else None
     model = trained_model(plan, len(pool.classes), stream, dose=dose, seed=run["seed"])
     row = run | {"seconds": round(time.perf_counter() - began, 2)}
-    sides = pool.validations if run["stage"] == "trial" else pool.tests
+    sides = _sides(pool, run["stage"])
     right = {
-        name: predictions(model, images, features((run["stage"], name), model)) == labels
+        name: predictions(model, images, features(run["stage"], name)) == labels
         for name, (images, labels) in sides.items()
     }
     accuracies = {name: round(answers.double().mean().item(), 6) for name, answers in right.items()}
@@ -218,6 +226,10 @@ def run_arm(pool, plan, run, features=lambda name, model: None):
         return row | {"validations": accuracies, "accuracy": round(sum(accuracies.values()) / len(accuracies), 6)}
     packed = {name: pack_answers(answers) for name, answers in right.items()}
     return row | {"accuracies": accuracies, "tests": pool.counts(sides), "right": packed}
+
+
+def _sides(pool, stage):
+    return pool.validations if stage == "trial" else pool.tests
 
 
 def _run_in_worker(pool_file, plan, run):
@@ -229,13 +241,9 @@ def _run_in_worker(pool_file, plan, run):
 _loaded = functools.lru_cache(maxsize=1)(load_pool)  # a worker reads the pool once
 
 
-def _features(pool_file, side, model):
-    """`fixed_features` of a side's pictures; a worker computes them once, for the frozen stages are the same."""
-    return _fixed(pool_file, side, len(_loaded(pool_file).classes))
-
-
 @functools.lru_cache(maxsize=32)
-def _fixed(pool_file, side, classes):
-    pool, (stage, name) = _loaded(pool_file), side
-    images, _ = (pool.validations if stage == "trial" else pool.tests)[name]
-    return fixed_features(new_model("fine-tuned", classes, 0), images)
+def _features(pool_file, stage, name):
+    """`fixed_features` of a set of pictures; a worker computes them once, for the frozen stages are the same."""
+    pool = _loaded(pool_file)
+    images, _ = _sides(pool, stage)[name]
+    return fixed_features(new_model("fine-tuned", len(pool.classes), 0), images)
