@@ -142,7 +142,7 @@ class Sometimes:
 
 
 def classical(size, dose=USUAL):
-    """Lecture 15's augmentation in a dose: crop, flip and colour of each image, resampled to `size` pixels."""
+    """Lecture 15's augmentation of images of `size` pixels in a dose: crop, flip and colour."""
     crop, colour, share = dose
     jitter = ColorJitter(0.5 * colour, 0.5 * colour, 0.5 * colour, 0.1 * colour)
     lecture = [RandomResizedCrop(size, scale=(1 - 0.92 * crop, 1)), RandomHorizontalFlip(), jitter]

@@ -1,7 +1,7 @@
 """The command that tests the paper's claim; importing it loads nothing that takes time.
 
-    d2lstyle experiment                         # two seeds, one dose: some minutes
-    d2lstyle experiment --full vending scratch  # a unit of chapter 06: an hour or more; it goes on where it was
+    d2lstyle experiment                           # two seeds, one dose: some minutes
+    d2lstyle experiment --full 'vending scratch'  # a unit of chapter 06: an hour or more; it goes on where it was
 
 `python -m d2lstyle.experiment` is the same command.
 """
@@ -44,7 +44,7 @@ def main(
     options = {"data": data, "model": model, "seeds": seeds, "per_class": per_class, "arms": arms, "size": size}
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}
     plan = replace(PLANS[checks.choice("plan", full, PLANS)] if full else QUICK, **changes)
-    if record is None and full and not changes:
+    if record is None and full and not changes and until == "test":
         record = record_file(full, root)
     options = {"workers": workers, "sanity": bool(full), "known": record, "until": until}
     result = run_experiment(plan, root, **options, callback=count_bars())

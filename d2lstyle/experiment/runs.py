@@ -77,7 +77,8 @@ def tests_of(plan, chosen, sanity=False):
     if sanity and {"B", "D"} <= set(plan.arms):
         n, base = plan.tuned_at if plan.tuned_at in plan.per_class else plan.per_class[0], chosen["B"]
         runs += [run_of("test", "B, labels shuffled", n, seed, base) for seed in range(plan.seeds)]
-        runs += [run_of("test", "D, p = 0", n, seed, base | {"styled": [1.0, 0.0]}) for seed in range(min(2, plan.seeds))]
+        never = base | {"styled": [1.0, 0.0]}
+        runs += [run_of("test", "D, p = 0", n, seed, never) for seed in range(min(2, plan.seeds))]
     return runs
 
 
@@ -153,7 +154,7 @@ def unit_records(root="data"):
 
 
 def known_rows(record, plan, content):
-    """The finished rows, trials and tests, of a record file of this plan and content; none where there is no such file."""
+    """The finished rows, trials and tests, of a record file of this plan and content; none where there is no file."""
     if record is None or not Path(record).exists():
         return []
     kept = read_record(record)

@@ -1,18 +1,18 @@
 """The command that tests the paper's claim."""
 
-import json
 import re
-import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from test_contrasts import checked, full_record
 from test_pool import tiny_plan
 
-from d2lstyle.experiment import QUICK, Plan, plan, runs
-from d2lstyle.experiment.command import main, run
+from d2lstyle.experiment import PLANS, QUICK, plan, runs
+from d2lstyle.experiment.command import run
 from d2lstyle.experiment.contrasts import table
+from d2lstyle.experiment.corruptions import CORRUPTIONS
+from d2lstyle.experiment.plan import described
 from d2lstyle.results import read_record
 
 
@@ -31,91 +31,92 @@ def command(monkeypatch, capsys):
 @pytest.fixture
 def calls(monkeypatch):
     """What `run_experiment` was asked for; it answers with a record of the test of contrasts."""
-    seen = {"record": full_record(arms="ABCD")}
+    seen = {"record": full_record(arms="ABCD"), "more": {"chosen": {"C": {"styled": [0.3, 0.5]}}}}
 
     def answer(plan, root, **options):
         seen.update(plan=plan, root=str(root), **options)
-        return dict(seen["record"])
+        return seen["record"] | seen["more"]
 
     monkeypatch.setattr(runs, "run_experiment", answer)
     return seen
 
 
+def printed(record):
+    return "".join(f"{arm:3} {doses}\n" for arm, doses in record["chosen"].items()) + f"{table([record])}\n"
+
+
 def test_the_command_trains_prints_and_writes(command, tmp_path, monkeypatch):
     """Once from end to end, on tiny photos."""
     photos, file = tmp_path / "photos", tmp_path / "new" / "record.json"
-    tiny = replace(tiny_plan(photos), per_class=(4,), strengths=(0.3,), steps=(4, 1))
+    tiny = replace(tiny_plan(photos), per_class=(4,), tuned_at=4, strengths=(0.3,))
     monkeypatch.setattr(plan, "QUICK", tiny)
     arguments = ["--data", photos, "--root", tmp_path, "--workers", 1, "--arm", "A", "--arm", "C"]
     status, out, err = command(*arguments, "--record", file)
     assert status == 0 and "Traceback" not in err, err
     record = read_record(file)
-    assert out == f"{table(record)}\n\nwritten to {file}\n"
-    assert [line.split("  ")[0] for line in out.splitlines()[1:4]] == ["A", "C", "C - A"]
+    assert out == f"written to {file}\n{printed(record)}"
     assert [(row["arm"], row["seed"]) for row in record["rows"]] == [("A", 0), ("C", 0), ("A", 1), ("C", 1)]
-    assert record["tests"] == {"test": 10} and record["classes"] == ["cat", "cup"]
-    assert record["plan"] == json.loads(json.dumps(asdict(replace(tiny, data=str(photos), arms=("A", "C")))))
-    assert command(*arguments)[:2] == (0, f"{table(record)}\n")  # from the log, and to the screen alone
+    assert [row["arm"] for row in record["trials"]] == ["B", "C"] and record["chosen"]["C"] == {"styled": [0.3, 0.3]}
+    assert record["tests"] == dict.fromkeys(["clean", *CORRUPTIONS], 10) and record["classes"] == ["cat", "cup"]
+    assert record["plan"] == described(replace(tiny, data=str(photos), arms=("A", "C")))
+    assert command(*arguments)[:2] == (0, printed(record))  # from the log, and to the screen alone
     assert not (tmp_path / "results").exists()
 
 
 def test_without_options_it_is_the_quick_plan(command, calls):
     status, out, _ = command()
-    assert status == 0 and out == f"{table(calls['record'])}\n" and calls["plan"] == QUICK
-    assert (calls["root"], calls["workers"], calls["sanity"]) == ("data", None, False)
-    assert QUICK.seeds == 2 and QUICK.method == "fast" and callable(calls["callback"])
+    assert status == 0 and out == printed(calls["record"] | calls["more"]) and calls["plan"] == QUICK
+    assert (calls["root"], calls["workers"], calls["sanity"], calls["until"]) == ("data", None, False, "test")
+    assert calls["known"] is None and callable(calls["callback"]) and QUICK.seeds == 2
 
 
 def test_every_option_reaches_the_plan(command, calls):
-    words = (
-        "--data cifar10 --root there --seeds 4 --per-class 3 --per-class 7 --model scratch --arm A --arm G --size 40"
-    )
-    command(*words.split(), "--paint-size", 48, "--p", 0.25, "--method", "optimise", "--workers", 3)
-    changes = dict(data="cifar10", seeds=4, per_class=(3, 7), models=("scratch",), arms=("A", "G"), size=40)
-    assert calls["plan"] == replace(QUICK, **changes, paint_size=48, p=0.25, method="optimise")
-    assert (calls["root"], calls["workers"]) == ("there", 3)
-    assert command("--p", 0)[0] == 0 and calls["plan"].p == 0  # zero is a number, too
+    words = "--data cifar10 --root there --seeds 4 --per-class 3 --per-class 7 --model scratch --arm A --arm G"
+    command(*words.split(), "--size", 40, "--workers", 3, "--until", "trials")
+    changes = dict(data="cifar10", seeds=4, per_class=(3, 7), model="scratch", arms=("A", "G"), size=40)
+    assert calls["plan"] == replace(QUICK, **changes)
+    assert (calls["root"], calls["workers"], calls["until"]) == ("there", 3, "trials")
 
 
-def test_the_full_plan_is_checked_and_kept(command, calls, tmp_path):
-    status, out, _ = command("--full", "--root", tmp_path)
-    assert status == 0 and calls["plan"] == Plan() and calls["sanity"] is True
-    file = tmp_path / "results" / "06_style_as_augmentation.json"
-    assert out.endswith(f"\nwritten to {file}\n")
+def test_a_plan_of_the_chapter_is_checked_and_kept(command, calls, tmp_path):
+    arguments = "--full", "clothing fine-tuned", "--root", tmp_path
+    assert command(*arguments)[0] == 0
+    file = tmp_path / "results" / "06_clothing_fine_tuned.json"
+    assert calls["plan"] == PLANS["clothing fine-tuned"] and calls["sanity"] is True and calls["known"] == file
     record = read_record(file)
-    assert record["command"] == f"python -m d2lstyle.experiment --full --root {tmp_path}"
-    assert list(record) == ["command", "date", "plan", "tests", "classes", "rows"]
-    assert record["plan"] == json.loads(json.dumps(asdict(Plan())))
-    assert (record["rows"], record["tests"]) == (calls["record"]["rows"], calls["record"]["tests"])
+    assert record["command"] == f"python -m d2lstyle.experiment --full 'clothing fine-tuned' --root {tmp_path}"
+    assert record == record | calls["record"] | calls["more"]
 
 
-@pytest.mark.parametrize("change", [["--seeds", 3], ["--data", "cifar10"]])
-def test_another_plan_does_not_take_the_place_of_the_full_record(command, calls, tmp_path, change):
-    status, out, _ = command("--full", "--root", tmp_path, *change)
+@pytest.mark.parametrize("change", [["--seeds", 3], ["--data", "cifar10"], ["--until", "trials"]])
+def test_another_plan_does_not_take_the_place_of_the_record(command, calls, tmp_path, change):
+    arguments = "--full", "vending scratch", "--root", tmp_path, *change
+    status, out, _ = command(*arguments)
     assert status == 0 and "written" not in out and not list(tmp_path.iterdir())
-    assert command("--full", "--root", tmp_path, *change, "--record", tmp_path / "mine.json")[0] == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+    assert command(*arguments, "--record", tmp_path / "mine.json")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"] and calls["known"] == tmp_path / "mine.json"
 
 
-def test_as_part_of_the_main_command_the_record_names_the_same_words(calls, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["d2lstyle", "experiment", "--record", "there.json"])
-    main(record=tmp_path / "there.json")
-    assert read_record(tmp_path / "there.json")["command"] == "python -m d2lstyle.experiment --record there.json"
+def test_after_the_trials_there_are_doses_and_no_table(command, calls):
+    calls["more"]["rows"] = []
+    assert command("--until", "trials")[:2] == (0, "C   {'styled': [0.3, 0.5]}\n")
 
 
 def test_checks_that_failed_are_said(command, calls):
     calls["record"] = checked(d=("f1",))
-    status, out, _ = command("--full", "--seeds", 2)
-    assert status == 0 and out.splitlines()[-1] == "CHECK FAILED: scratch, 5 a class: D with p = 0 answers other than B"
+    status, out, _ = command("--seeds", 2)
+    words = "CHECK FAILED: 5 photos per class, seed 0: D with p = 0 answers other than B"
+    assert status == 0 and out.splitlines()[-1] == words
     calls["record"] = checked()
-    assert "CHECK" not in command("--full", "--seeds", 2)[1]
+    assert "CHECK" not in command("--seeds", 2)[1]
 
 
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--seeds", 1], "at least two seeds, for intervals, got 1"),
-        (["--p", 1.5], r"p in \[0, 1\], got 1.5"),
+        (["--full", "vending scrach"], "unknown plan 'vending scrach': did you mean 'vending scratch'"),
+        (["--until", "trails"], "did you mean 'trials'"),
+        (["--seeds", 0], "at least one seed"),
         (["--arm", "Z"], "unknown arm 'Z'.*There are A, B"),
         (["--model", "scrach"], "did you mean 'scratch'"),
         (["--data", "nowhere"], "unknown dataset 'nowhere'"),
@@ -131,21 +132,7 @@ def test_bad_values_are_one_sentence(command, tmp_path, monkeypatch, arguments, 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "file.txt"]
 
 
-@pytest.mark.parametrize("arguments", [["--seeds", "two"], ["--fast"], ["extra"]])
-def test_what_is_no_option_is_refused(command, arguments, calls):
-    status, out, err = command(*arguments)
-    assert status == 2 and out == "" and "Traceback" not in err and "plan" not in calls
-
-
 def test_help_names_every_option(command):
     status, out, _ = command("--help")
-    options = "full data root seeds per-class model arm size paint-size p method workers record help".split()
+    options = "full data root seeds per-class model arm size until workers record help".split()
     assert status == 0 and all(re.search(rf"--{option}\b", out) for option in options) and "stylised copies" in out
-
-
-def test_the_command_is_light_until_it_runs():
-    heavy = (
-        "import d2lstyle.experiment.command, sys; print({'torch', 'scipy', 'matplotlib', 'joblib'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
-    assert done.stdout == "set()\n", done.stderr

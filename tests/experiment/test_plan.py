@@ -4,62 +4,52 @@ from dataclasses import fields, replace
 
 import pytest
 
-from d2lstyle.experiment import QUICK, Plan
-from d2lstyle.experiment.plan import runs
+from d2lstyle.experiment import PLANS, QUICK, Plan
+from d2lstyle.experiment.arms import ARMS
+from d2lstyle.experiment.plan import EXTENT, Run, run_of
+from d2lstyle.experiment.runs import tests_of as runs_of
 
-OTHER = {
-    "data": "cifar10",
-    "size": 33,
-    "paint_size": 41,
-    "copies": 3,
-    "p": 0.4,
-    "styles": ("starry",),
-    "mixture": 0.3,
-    "method": "optimise",
-    "paint_steps": 3,
-    "strengths": (0.3,),
-    "preserved": 0.8,
-    "validation": 1,
-    "steps": (4, 4),
-    "batch": 7,
-    "lr": (1e-3, 1e-4),
-    "frozen": 4,
-}
-EXTENT = {"seeds": 9, "per_class": (2,), "models": ("scratch",), "arms": ("A",)}
+INTEGERS = "size paint_size copies paint_steps optimised_at tuned_at trial_seeds finalists steps batch split_seed"
+GRIDS = "strengths shares classical_strengths classical_shares crops colours apart_shares"
+OTHER = {"data": "cifar10", "model": "scratch", "styles": ("starry",), "curve": ("F",), "mixture": 0.3, "lr": 1e-4}
+OTHER |= dict.fromkeys(INTEGERS.split(), 33) | dict.fromkeys(GRIDS.split(), (0.4,))
+FEWER = {"seeds": 9, "per_class": (2,), "arms": ("A",), "invented_at": 3}
 
 
 def test_the_recipe_tells_what_a_row_depends_on_and_nothing_else():
-    assert OTHER.keys() | EXTENT.keys() == {field.name for field in fields(Plan)}
-    assert all(getattr(QUICK, name) != value for name, value in (OTHER | EXTENT).items())
+    assert OTHER.keys() | FEWER.keys() == {field.name for field in fields(Plan)} and set(EXTENT) == FEWER.keys()
+    assert all(getattr(QUICK, name) != value for name, value in (OTHER | FEWER).items())
     recipes = [replace(QUICK, **{name: value}).recipe() for name, value in OTHER.items()]
     assert len({QUICK.recipe(), *recipes}) == len(OTHER) + 1
-    assert {replace(QUICK, **{name: value}).recipe() for name, value in EXTENT.items()} == {QUICK.recipe()}
+    assert {replace(QUICK, **{name: value}).recipe() for name, value in FEWER.items()} == {QUICK.recipe()}
 
 
-def test_finished_rows_of_older_versions_are_found_again():
-    assert (Plan().recipe(), QUICK.recipe()) == ("05fb119dded045b3", "bfaf5a66fe6c98ba")
+def test_rows_of_chapter_06_are_found_again():
+    recipes = ["e8c02fab7e43f683", "8148524b63644beb", "b5855f916117bc3f", "1b807f55fad8c617"]
+    assert [plan.recipe() for plan in PLANS.values()] == recipes
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"arms": ("A", "Z")}, "unknown arm 'Z'.*There are A, B, C, D, E, F, G, H"),
+        ({"arms": ("A", "Z")}, "unknown arm 'Z'.*There are A, B, C, D, F, G, H, I, R, N, Dv"),
         ({"arms": ("D, p = 0",)}, "unknown arm 'D, p = 0'"),
-        ({"models": ("scrach",)}, "unknown model 'scrach': did you mean 'scratch'"),
-        ({"method": "magic"}, "unknown method 'magic'"),
         ({"arms": ("A", "B", "A")}, "expected each arm once"),
-        ({"models": ("scratch", "scratch")}, "expected each model once"),
+        ({"arms": ("B", "N")}, "expected arm D beside N, which takes its dose"),
+        ({"model": "scrach"}, "unknown model 'scrach': did you mean 'scratch'"),
         ({"per_class": (4, 4)}, "expected each number of photos once"),
-        ({"p": 1.5}, r"p in \[0, 1\], got 1.5"),
-        ({"p": float("nan")}, "got nan"),
         ({"seeds": 0}, "at least one seed and one photo a class, got 0"),
         ({"per_class": (4, 0)}, r"one photo a class, got 2 and \(4, 0\)"),
         ({"per_class": ()}, r"one photo a class, got 2 and \(\)"),
         ({"paint_size": 24}, "size and paint_size of at least 32 pixels, got 64 and 24"),
         ({"size": -1}, "at least 32 pixels, got -1"),
         ({"copies": 0}, "at least one copy"),
-        ({"steps": (0, 3)}, "one step"),
-        ({"strengths": ()}, "one strength"),
+        ({"steps": 0}, "one step"),
+        ({"trial_seeds": 0}, "one seed of trials"),
+        ({"finalists": 0}, "one finalist"),
+        *(({name: ()}, "some of each dose") for name in ("strengths", "shares", "crops", "colours", "apart_shares")),
+        *(({name: (0.5, bad)}, f"at most 1, got .*{bad}") for name in ("strengths", "shares") for bad in (0, 1.5)),
+        *(({name: (float("nan"),)}, "got .*nan") for name in ("classical_strengths", "classical_shares")),
     ],
 )
 def test_a_bad_plan_is_refused(change, words):
@@ -67,18 +57,42 @@ def test_a_bad_plan_is_refused(change, words):
         replace(QUICK, **change)
 
 
-def test_runs_go_seed_by_seed_and_the_dullest_last():
-    plan = replace(QUICK, seeds=2, per_class=(2, 4), models=("scratch", "fine-tuned"), arms=("E", "A", "D"))
-    keys = runs(plan)
-    assert len(keys) == len(set(keys)) == 24
-    assert keys[:4] == [("scratch", "A", 2, 0), ("scratch", "D", 2, 0), ("scratch", "A", 4, 0), ("scratch", "D", 4, 0)]
-    assert [key[3] for key in keys[:16]] == [0] * 8 + [1] * 8 and "E" not in {key[1] for key in keys[:16]}
-    assert {key[1] for key in keys[16:]} == {"E"} and [key[3] for key in keys[16:]] == [0] * 4 + [1] * 4
+def test_arms_are_tested_and_tuned_where_their_copies_are_made():
+    plan = Plan(per_class=(5, 10, 20), arms=tuple(ARMS), optimised_at=5, invented_at=20, seeds=2)
+    assert [plan.sizes(arm) for arm in ("D", "Dv", "N")] == [[5, 10, 20], [5], [20]]
+    assert [plan.tuned(arm) for arm in ("B", "D", "Dv", "N")] == [10, 10, 5, 20]
+    assert plan.draws() == [(s, n) for s in range(3) for n in (5, 10, 20)]  # trials have a seed more
+    alone = replace(plan, per_class=(7,), trial_seeds=1)
+    assert alone.sizes("Dv") == alone.sizes("N") == [] and alone.tuned("D") == 7
+    assert alone.kinds() == ["styled", "recoloured", "relatives", "regions"]  # nothing is painted in vain
+    assert alone.draws() == [(0, 7), (1, 7)]
+    draws = replace(plan, per_class=(5, 20), arms=("A",), seeds=1).draws()
+    assert draws == [(0, 5), (0, 10), (0, 20), (1, 10), (2, 10)]  # trials have a number of their own, too
 
 
-def test_sanity_adds_runs_at_the_end():
-    plan = replace(QUICK, seeds=3, per_class=(20, 5, 10), models=("scratch", "fine-tuned"), arms=("B", "D"))
-    keys, n = runs(plan, sanity=True), len(runs(plan))
-    assert keys[:n] == runs(plan)
-    expected = [(model, "B, labels shuffled", 10, seed) for model in plan.models for seed in range(3)]  # middle size
-    assert sorted(keys[n:]) == sorted(expected + [(m, "D, p = 0", n, 0) for m in plan.models for n in (20, 5, 10)])
+def test_runs_are_equal_as_what_they_say():
+    doses = {"styled": (0.1 + 0.2, 0.5), "classical": (1, 0, 1)}
+    run, same = run_of("test", "D", 5, 1, doses), run_of("test", "D", 5, 1, dict(reversed(doses.items())))
+    assert run.key == same.key and run["doses"]["styled"] == [0.3, 0.5]
+    assert run.key == Run(run | {"accuracy": 0.5, "seconds": 3}).key
+    changes = {"stage": "trial"}, {"arm": "C"}, {"per_class": 6}, {"seed": 2}, {"doses": {"styled": [0.3, 1]}}
+    assert len({run.key, *(Run(run | change).key for change in changes)}) == 6
+
+
+def test_tests_go_seed_by_seed_each_arm_in_its_own_doses():
+    plan = replace(QUICK, seeds=3, per_class=(10, 5), arms=("A", "D", "Dv", "B"))
+    chosen = {arm: {"classical": [0.5, number, 1]} for number, arm in enumerate(plan.arms)}
+    runs, expected = runs_of(plan, chosen), [(10, "A"), (10, "D"), (10, "B"), *((5, arm) for arm in plan.arms)]
+    found = [(run["seed"], run["per_class"], run["arm"]) for run in runs]
+    assert found == [(seed, *which) for seed in range(3) for which in expected]
+    assert all(run["stage"] == "test" and run["doses"] == chosen[run["arm"]] for run in runs)
+    more = runs_of(plan, chosen, sanity=True)
+    assert more[: len(runs)] == runs
+    added = [(run["arm"], run["per_class"], run["seed"]) for run in more[len(runs) :]]  # at the number of the trials
+    assert added == [("B, labels shuffled", 10, s) for s in range(3)] + [("D, p = 0", 10, s) for s in range(2)]
+    assert more[-1]["doses"] == {"classical": chosen["B"]["classical"], "styled": [1, 0]}
+    assert more[-3]["doses"] == chosen["B"]
+    assert {run["per_class"] for run in runs_of(replace(plan, per_class=(5,)), chosen, True)} == {5}
+    assert len(runs_of(replace(plan, seeds=1), chosen, True)) == 7 + 2
+    few = replace(plan, arms=("A", "B"))
+    assert runs_of(few, chosen, sanity=True) == runs_of(few, chosen)  # there is no D to be equal

@@ -1,6 +1,7 @@
 """The embedded data set: the same everywhere, whole on the disk, and its splits apart."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,17 @@ def counts_of(root, domain, split):
 def test_one_picture_is_drawn_alike_and_another_differs(domain):
     first, again, other = (np.asarray(draw(domain, "train", "apple", index)) for index in (0, 0, 1))
     assert first.shape == (SIDE, SIDE, 3) and (first == again).all() and (first != other).any()
+
+
+def test_another_seed_draws_fresh_pictures_into_a_folder_of_their_own(small, tmp_path):
+    """Seed 0 draws as ever: its numbers are those without a seed."""
+    first, same, fresh = (draw("studio", "test", "apple", 0, *seed).tobytes() for seed in ((), (0,), (20,)))
+    assert first == same != fresh
+    old, new = generate(tmp_path, "studio", "test"), generate(tmp_path, "studio", "test", seed=20)
+    assert (old, new) == tuple(tmp_path / name / "studio" / "test" for name in ("vending", "vending-20"))
+    assert files(old).keys() == files(new).keys() and not set(files(old).values()) & set(files(new).values())
+    assert set(json.loads((new / "manifest.json").read_text())["sha256"]) == set(files(new))
+    assert Path(load_dataset("vending", "test", root=tmp_path, split_seed=20).files[0]).is_relative_to(new)
 
 
 def test_every_class_split_and_domain_gives_another_picture():
