@@ -137,7 +137,7 @@ class Sometimes:
         self.transform, self.share = transform, share
 
     def __call__(self, images, generator=None):
-        chosen = torch.rand(len(images), generator=generator, device="cpu") < self.share
+        chosen = torch.rand(len(images), generator=generator, device="cpu", dtype=torch.float32) < self.share
         return torch.where(chosen[:, None, None, None], self.transform(images, generator=generator), images)
 
 

@@ -155,6 +155,11 @@ def run_of(stage, arm, per_class, seed, doses):
     return Run(stage=stage, arm=arm, per_class=per_class, seed=seed, doses=plain)
 
 
+def asks_the_same(kept, plan):
+    """Whether a record's plan, a dict, makes the same rows as a `Plan`, however many of them."""
+    return all(kept.get(name) == value for name, value in described(plan).items() if name not in EXTENT)
+
+
 def described(plan):
     """The plan as a dict that equals what a record gives back."""
     return json.loads(json.dumps(asdict(plan)))

@@ -22,7 +22,7 @@ from ..engine.workers import in_workers
 from ..results import read_record
 from .arms import ARMS, SANITY, Stream, fixed_features, new_model, predictions, trained_model
 from .intervals import pack_answers
-from .plan import PLANS, Run, described, run_of
+from .plan import PLANS, Run, asks_the_same, described, run_of
 from .pool import build_pool, content_digest, load_pool, load_sides, save_pool
 from .tuning import best, first_trials, second_trials
 
@@ -147,10 +147,17 @@ def record_file(name, root="data"):
 
 
 def unit_records(root="data"):
-    """{name in `PLANS`: its record, without a row where it is not measured yet}"""
-    files = {name: record_file(name, root) for name in PLANS}
-    empty = {name: {"plan": described(plan), "asked": plan.asked(), "rows": []} for name, plan in PLANS.items()}
-    return {name: read_record(file) if file.exists() else empty[name] for name, file in files.items()}
+    """{name in `PLANS`: its record, without a row where it is not measured yet}
+
+    Each has the arms of its plan, whether they are measured or not: the family of the verdict counts them all.
+    """
+    records = {}
+    for name, plan in PLANS.items():
+        file, empty = record_file(name, root), {"plan": described(plan), "asked": plan.asked(), "rows": []}
+        kept = read_record(file) if file.exists() else empty
+        same = asks_the_same(kept["plan"], plan)
+        records[name] = kept | {"plan": described(plan)} if same else kept
+    return records
 
 
 def known_rows(record, plan, content):
@@ -158,7 +165,7 @@ def known_rows(record, plan, content):
     if record is None or not Path(record).exists():
         return []
     kept = read_record(record)
-    if kept.get("plan") != described(plan):
+    if not asks_the_same(kept.get("plan", {}), plan):
         return []
     if kept["content"] != content:
         warnings.warn(f"passed over, as {OTHER}: {record}", stacklevel=4)
