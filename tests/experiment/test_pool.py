@@ -77,8 +77,8 @@ def used(train):
 
 def test_photos_and_sides_are_those_of_the_data_set(made, plan, train, used):
     assert made.classes == ["cat", "cup"] and list(made.validations) == ["validation"]
-    assert torch.equal(made.copies.photos, small([train[i][0] for i in used]))
-    assert torch.equal(made.copies.labels, train.labels[used])
+    photos = small([train[i][0] for i in used])
+    assert torch.equal(made.copies.photos, photos) and torch.equal(made.copies.labels, train.labels[used])
     assert list(made.tests) == ["clean", *CORRUPTIONS] == sum(plan.asked().values(), [])
     assert made.counts(made.tests) == dict.fromkeys(made.tests, 10)
     for side, sets in (("validation", made.validations.values()), ("test", made.tests.values())):

@@ -53,17 +53,17 @@ def accuracy(run):
 
 @pytest.fixture
 def trainer(tmp_path, monkeypatch):
-    """What asks for runs, of an empty pool; a run is done by `accuracy`, and counted in `asked`."""
+    """What asks for runs of `TINY`, of an empty pool; a run is done by `accuracy`, and kept in `asked`."""
     nothing = torch.zeros(0, 3, 32, 32)
     save_pool(Pool(["a"], Copies(nothing, nothing, {}), {}, {}, {}, [], {}), tmp_path / "pool-a-b-c.pt")
 
     def answer(work, todo, workers):
-        asked.extend(todo)
+        made.asked += todo
         yield from (run | {"accuracy": accuracy(run)} for run in todo[::-1])  # they come as they come
 
-    asked, made = [], lambda plan: runs._Trainer(plan, tmp_path / "pool-a-b-c.pt", 1, None, None)
     monkeypatch.setattr(runs, "in_workers", answer)
-    made.asked = asked
+    made = runs._Trainer(TINY, tmp_path / "pool-a-b-c.pt", 1, None, None)
+    made.asked = []
     return made
 
 
@@ -81,7 +81,7 @@ def by_hand(arm, n, trials, plan, rows):
 def test_doses_are_chosen_in_rounds(trainer):
     """B's first round gives the classical dose of the others; the best of its two rounds is B's; N takes D's styled."""
     plan, expected, tried = TINY, {"A": {}, "H": {}}, set()
-    rows, chosen = trainer(plan).choose_doses()
+    rows, chosen = trainer.choose_doses()
     base, reached = by_hand("B", 4, [{"classical": [s, s, p]} for s in (0.5, 0.8) for p in (0.3, 1.0)], plan, tried)
     apart, mean = by_hand("B", 4, [{"classical": [c, k, 0.7]} for c in (0.4, 0.9) for k in (0.0, 1.5)], plan, tried)
     expected["B"] = apart if mean > reached else base
@@ -94,4 +94,4 @@ def test_doses_are_chosen_in_rounds(trainer):
     tried |= {("D", str(base | {"styled": dose}), seed) for dose in doses for seed in range(3)}  # for a figure
     assert sorted((row["arm"], str(row["doses"]), row["seed"]) for row in rows) == sorted(tried)  # each once
     assert len(trainer.asked) == len(rows) and {run["stage"] for run in trainer.asked} == {"trial"}
-    assert all(row["accuracy"] == accuracy(runs.Run({k: v for k, v in row.items() if k != "accuracy"})) for row in rows)
+    assert all(row["accuracy"] == accuracy(runs.Run(row)) for row in rows)
