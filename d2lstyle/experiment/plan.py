@@ -138,6 +138,7 @@ QUICK = Plan(
     colours=(1.0,),
     apart_shares=(1.0,),
     curve=(),
+    steps=30,
 )
 
 

@@ -67,7 +67,7 @@ def small(monkeypatch, tmp_path, request):
     monkeypatch.setitem(networks.RECIPES, "efficientnet_lite0", shallow(recipe))
     for name in DEAR:
         monkeypatch.setattr(ds, name, once_a_line(getattr(ds, name)))
-    quick = {"size": 32, "paint_size": 32, "steps": 1, "arms": ("A", "B", "D"), "styles": ("starry", "mosaic")}
+    quick = {"size": 32, "paint_size": 32, "steps": 1, "arms": tuple("ABCDFG"), "styles": ("starry", "mosaic")}
     monkeypatch.setattr(experiment, "QUICK", replace(experiment.QUICK, **quick))
     monkeypatch.setattr(joblib, "cpu_count", lambda *args, **options: 1)  # the GPU is not there in other processes
     monkeypatch.setattr(lab, "Task", TaskAtOnce)
