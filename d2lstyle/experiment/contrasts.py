@@ -195,4 +195,4 @@ def verdict_html(verdicts):
     head = ("data", "network", "test", "difference", "mean [95 % interval]", "corrected p", "seeds", "finding")
     lines = [("th", head), *(("td", row.cells()) for row in verdicts)]
     rows = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines]
-    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return '<table style="white-space: nowrap; font-size: 80%">' + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
