@@ -49,13 +49,12 @@ def draw_augmentation():
     record = read_record(HERE.parents[1] / "data" / "results" / "01_image_augmentation.json")
     means = means_by(record["rows"], "arm", "showroom")
     studio, fair = (batch_of(domain) for domain in ("studio", "showroom"))
-    recipe = ds.Compose(
-        [ds.RandomResizedCrop(96, scale=(0.4, 1)), ds.RandomHorizontalFlip(), ds.ColorJitter(0.5, 0.5, 0.5, 0.1)]
-    )
-    variants = recipe(studio, torch.Generator().manual_seed(3))
+    geometry = [ds.RandomResizedCrop(96), ds.RandomHorizontalFlip()]
+    light = [ds.ColorJitter(0.5, 0.5, 0.5, 0.1), ds.Lighting((2500, 12000), glare=0.6)]
+    variants = ds.Compose([*geometry, *light])(studio, torch.Generator().manual_seed(3))
     title = (
         f"Right in the show room: {means['none'].mean:.0%} trained on the studio alone, "
-        f"{means['... + colour'].mean:.0%} with variants ({record['seeds']} seeds)"
+        f"{means['all'].mean:.0%} with variants ({record['seeds']} seeds)"
     )
     rows = ["studio", "variants", "show room"]
     figure = plots.show_images(torch.cat([studio, variants, fair]), columns=10, row_titles=rows, title=title)
