@@ -195,4 +195,5 @@ def verdict_html(verdicts):
     head = ("data", "network", "test", "difference", "mean [95 % interval]", "corrected p", "seeds", "finding")
     lines = [("th", head), *(("td", row.cells()) for row in verdicts)]
     rows = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines]
-    return '<table style="white-space: nowrap; font-size: 80%">' + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    style = "white-space: nowrap; font-size: 80%"
+    return f'<table style="{style}">' + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
