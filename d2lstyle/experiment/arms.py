@@ -94,8 +94,8 @@ class Stream:
     """The training images of one run in the order in which they were drawn; a data set for `fit`, for one epoch.
 
     Of `Copies`, the photos at positions (n,), as an `Arm` shows them in `doses`, {kind: Dose}: `length` images in all;
-    the seed decides the order, the places of the copies, and which copy it is. Doses that share a place: the same
-    place holds a copy in every arm, as long as its share is large enough.
+    the seed decides the order, the places of the copies, and which copy it is. A larger
+    share keeps the places of a smaller one, in every arm.
     """
 
     def __init__(self, copies, positions, arm, doses, *, length, seed):
@@ -166,12 +166,12 @@ def new_model(name, num_classes, seed):
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def trained_model(plan, num_classes, data, *, dose=None, seed=0, epochs=1, callback=None):
+def trained_model(plan, num_classes, data, *, dose=None, seed=0, callback=None):
     """`new_model`, trained on the CPU as the plan says, with the `Classical` dose of augmentation, or none."""
     model = new_model(plan.model, num_classes, seed)
     augment = None if dose is None else classical(plan.size, Classical(*dose))
     options = {"lr": plan.lr, "head_multiplier": 10 if plan.model == "fine-tuned" else 1, "batch_size": plan.batch}
-    fit(model, data, epochs=epochs, augment=augment, seed=seed, callback=callback, device="cpu", **options)
+    fit(model, data, epochs=1, augment=augment, seed=seed, callback=callback, device="cpu", **options)
     return model
 
 

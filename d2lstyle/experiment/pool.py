@@ -115,7 +115,7 @@ def build_pool(plan, sides, folder, *, workers=None, callback=None):
         for s in ("validation", "test")
     )
     if plan.data != "vending":
-        tests = {"clean": tests.pop("test")} | _corrupted(sides["test"], plan, show)
+        tests = {"clean": tests.pop("test")} | _corrupted(sides["test"], show)
     return Pool(train.photos.classes, copies, rows, validations, tests, preserved, seconds)
 
 
@@ -123,7 +123,7 @@ def _pair(side):
     return side.small, side.photos.labels
 
 
-def _corrupted(side, plan, show):
+def _corrupted(side, show):
     """The test side as each of the corruptions leaves it."""
     tests = {}
     for done, name in enumerate(CORRUPTIONS, start=1):
