@@ -171,7 +171,8 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
         values: rows of numbers, or an array or tensor (R, C).
         row_names, column_names: R and C texts.
         texts: what stands in the cells, rows of texts; None for the values with two digits.
-        bounds: values of the palest and the darkest colour.
+        bounds: values of the palest and the darkest colour; where they lie on both sides of zero, one hue below zero
+            and another one above. NaN stays white.
     Raises:
         ValueError: the names are not as many as the rows and columns.
     """
@@ -179,14 +180,16 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     _check_titles(row_names, values.shape[0])
     _check_titles(column_names, values.shape[1])
     figure, axis = _axis(1.1 + 0.32 * len(values), xlabel, ylabel, title)
-    axis.imshow(values, cmap="Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
+    signed = bounds[0] < 0 < bounds[1]
+    axis.imshow(values, cmap="PuOr" if signed else "Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
     slanted = {"rotation": 40, "ha": "right"} if len(column_names) > 7 else {}
     axis.set_xticks(range(len(column_names)), column_names, fontsize=8, **slanted)
     axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
-    middle = (bounds[0] + bounds[1]) / 2
+    light, dark = (0.6 * bounds[0], 0.6 * bounds[1]) if signed else (bounds[0], sum(bounds) / 2)
     for (row, column), value in np.ndenumerate(values):
         text = f"{value:.2f}" if texts is None else texts[row][column]
-        axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if value > middle else "0.15")
+        color = "white" if value < light or value > dark else "0.15"
+        axis.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     return figure
 
 

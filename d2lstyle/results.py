@@ -75,9 +75,18 @@ def write_record(path, rows, *, command, **about):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ",\n".join(json.dumps(row) for row in rows)
-    head = json.dumps({"command": command, "date": str(date.today()), **about}, indent=1)[:-2]
-    write_whole(path, f'{head},\n "rows": [\n{lines}\n]}}\n')
+    record = {"command": command, "date": str(date.today()), **about, "rows": rows}
+    parts = (f" {json.dumps(key)}: {_as_lines(value)}" for key, value in record.items())
+    write_whole(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def _as_lines(value):
+    """JSON with each entry of a dict, and each dict of a list, on a line of its own: short, and a diff tells rows."""
+    if isinstance(value, dict):
+        return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(entry)}" for key, entry in value.items()) + "\n }"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(json.dumps(row) for row in value) + "\n ]"
+    return json.dumps(value)
 
 
 def read_record(path):

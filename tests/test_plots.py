@@ -125,6 +125,16 @@ def test_each_panel_of_a_forest_holds_its_own():
     assert [tick.get_text() for tick in axes[0].get_yticklabels()] == ["a", "b"]
 
 
+def test_signed_numbers_are_pale_at_zero_and_of_two_hues_beside_it():
+    (axis,) = show_heatmap([[-0.1, 0, 0.1, float("nan")]], "r", "abcd", "signed", bounds=(-0.1, 0.1)).axes
+    (image,) = axis.images
+    below, zero, above, missing = image.to_rgba(image.get_array())[0]
+    assert zero[:3].min() > 0.95 and missing[3] == 0
+    assert below[0] > below[2] + 0.2 and above[2] > above[0] + 0.1  # an orange, a violet
+    assert [text.get_color() for text in axis.texts] == ["white", "0.15", "white", "0.15"]
+    assert [text.get_text() for text in axis.texts] == ["-0.10", "0.00", "0.10", "nan"]
+
+
 def test_matrices_hold_their_numbers():
     matrix = torch.arange(6.0).view(2, 3)
     axis = show_matrices([matrix], ["a"]).axes[0]

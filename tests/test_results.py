@@ -64,9 +64,12 @@ def test_gains_need_a_partner():
 
 def test_a_record_comes_back(tmp_path):
     rows = [{"seed": 0, "accuracy": 0.5}, {"seed": 1, "accuracy": 0.25}]
-    write_record(tmp_path / "results" / "a.json", rows, command="make it", machine="this one")
+    about = {"machine": "this one", "chosen": {"a": [1, 2], "b": {}}, "trials": [{"seed": 7}, {"seed": 8}], "none": []}
+    write_record(tmp_path / "results" / "a.json", rows, command="make it", **about)
+    text = (tmp_path / "results" / "a.json").read_text()
+    assert {'{"seed": 0, "accuracy": 0.5},', '{"seed": 7},', '  "a": [1, 2],'} <= set(text.splitlines())
     record = read_record(tmp_path / "results" / "a.json")
-    assert record.pop("date") and record == {"rows": rows, "command": "make it", "machine": "this one"}
+    assert record.pop("date") and record == {"rows": rows, "command": "make it", **about}
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["a.json"]
 
 

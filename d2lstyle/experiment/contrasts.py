@@ -20,7 +20,7 @@ def _weights(name):
 
 
 PRIMARY = "D - B"
-SECONDARY = ("D - G", "C - F", "C - A", "I - D", "R - D", "D - B - C + A", "N - D", "Dv - B", "Rv - Dv")
+SECONDARY = ("D - G", "C - F", "C - A", "I - D", "R - D", "D - B - C + A", "N - D", "Dv - B")
 FAMILY = (PRIMARY, *SECONDARY)  # on these there is a verdict; the others describe
 CONTRASTS = {name: _weights(name) for name in (*FAMILY, "B - A", "C - B", "D - C", "F - A", "H - A", "G - B", "Dv - D")}
 LEAST = 5  # seeds of a verdict

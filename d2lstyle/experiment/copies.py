@@ -169,7 +169,7 @@ def mixed_colors(colors, shares):
     return Colors(mean, torch.einsum("bs,sij->bij", shares, second) - mean[:, :, None] * mean[:, None])
 
 
-def match_colors(images, target, strength=1.0):
+def match_colors(images, target):
     """Move each image's colours so that their mean and covariance are the target's.
 
     Of all linear maps that do so, this one moves the pixels least (of Gaussians it is the optimal transport).
@@ -177,7 +177,6 @@ def match_colors(images, target, strength=1.0):
     Args:
         images: (B, 3, H, W) in [0, 1].
         target: `Colors` of 1 or B pictures.
-        strength: from 0, which changes nothing, to 1.
     Returns:
         (B, 3, H, W) in [0, 1]: what leaves the range is cut off, so the statistics are then met only about.
 
@@ -189,7 +188,7 @@ def match_colors(images, target, strength=1.0):
     move = inverse @ _root(root @ target.covariance @ root) @ inverse
     centred = images.double().flatten(2) - mean[:, :, None]
     moved = (move @ centred + target.mean[:, :, None]).view(images.shape)
-    return torch.lerp(images.double(), moved, strength).clamp(0, 1).to(images.dtype)
+    return moved.clamp(0, 1).to(images.dtype)
 
 
 def _root(matrices):

@@ -8,10 +8,10 @@ from itertools import product
 from ..backbones import MIN_SIDE
 from ..engine import checks
 from ..samples.vending import DOMAINS
-from .arms import ARMS, MODELS, Classical, Dose
+from .arms import ARMS, MODELS
 from .corruptions import CORRUPTIONS
 
-EXTENT = ("seeds", "per_class", "arms", "invented_at")  # says which rows there are, not what is in one
+EXTENT = ("seeds", "per_class", "arms", "invented_at", "judged")  # says which rows there are, not what is in one
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Plan:
     colours: tuple = (0.0, 0.5, 1.0, 1.5)
     apart_shares: tuple = (0.5, 1.0)
     curve: tuple = ("D",)  # arms of which all doses are tried with all seeds, for a figure
+    judged: int = 5  # validation photos a class that a referee looks at; 0 for no referee
     steps: int = 60  # of training
     batch: int = 32  # images a step
     lr: float = 3e-4  # the highest learning rate; of a head ten times as much
@@ -102,18 +103,6 @@ class Plan:
         trials = {(seed, self.tuned(arm)) for seed in range(self.trial_seeds) for arm in self.arms if self.sizes(arm)}
         return sorted(trials | set(product(range(self.seeds), self.per_class)))
 
-    def together(self):
-        """The first classical doses, crop and colour of one strength."""
-        return [Classical(s, s, share) for s in self.classical_strengths for share in self.classical_shares]
-
-    def apart(self):
-        """The doses that B tries while the other arms try theirs: as many, crop and colour of their own."""
-        return [Classical(*dose) for dose in product(self.crops, self.colours, self.apart_shares)]
-
-    def doses(self):
-        """The doses of copies that each arm tries."""
-        return [Dose(*dose) for dose in product(self.strengths, self.shares)]
-
 
 # The plans of chapter 06: `data` and `model` are a unit of the verdict.
 _SCRATCH = {"model": "scratch", "size": 32, "lr": 3e-3}
@@ -138,6 +127,7 @@ QUICK = Plan(
     colours=(1.0,),
     apart_shares=(1.0,),
     curve=(),
+    judged=0,
     steps=30,
 )
 

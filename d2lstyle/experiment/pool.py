@@ -28,7 +28,6 @@ from .corruptions import CORRUPTIONS, corrupted
 
 RECIPE = 2  # to be raised when rows come out differently
 OTHERS = {"styled": "optimised", "recoloured": "styled", "optimised": "styled"}  # whose copies the referee learns from
-JUDGED = 5  # validation photos a class, for the referee
 
 
 class Pool(NamedTuple):
@@ -42,9 +41,10 @@ class Pool(NamedTuple):
     preserved: list  # dicts with "kind", "strength" and "preserved": what the referee told of validation photos
     seconds: dict  # {kind of copy: seconds that a copy takes on one core}
 
-    def counts(self, sides):
-        """{name: its number of images}"""
-        return {name: len(labels) for name, (_, labels) in sides.items()}
+
+def counts(sides):
+    """{name: its number of images}, of a pool's validations or tests."""
+    return {name: len(labels) for name, (_, labels) in sides.items()}
 
 
 class Side(NamedTuple):
@@ -109,7 +109,7 @@ def build_pool(plan, sides, folder, *, workers=None, callback=None):
         of, seconds = _copies(plan, maker, train.photos.subset(used), used, rows)
         copies = Copies(train.small[used], train.photos.labels[used], of)
         judged = next(side for name, side in sides.items() if name.startswith("validation"))
-        preserved = _preserved(plan, maker, copies, judged, show)
+        preserved = _preserved(plan, maker, copies, judged, show) if plan.judged else []
     validations, tests = (
         {n.partition(" ")[2] or s: _pair(side) for n, side in sides.items() if n.startswith(s)}
         for s in ("validation", "test")
@@ -182,7 +182,7 @@ def check_sides(sides):
 def _preserved(plan, maker, copies, side, show):
     """What a referee that knows copies of another painter tells of validation photos at each strength, as dicts."""
     few = draw_per_class(
-        side.photos.labels, min(JUDGED, int(side.photos.labels.bincount().min())), 0, side.photos.classes
+        side.photos.labels, min(plan.judged, int(side.photos.labels.bincount().min())), 0, side.photos.classes
     )
     photos, labels, told = side.small[few], side.photos.labels[few], []
     for kind, other in OTHERS.items():

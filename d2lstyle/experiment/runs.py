@@ -23,7 +23,7 @@ from ..results import read_record
 from .arms import ARMS, SANITY, Stream, fixed_features, new_model, predictions, trained_model
 from .intervals import pack_answers
 from .plan import PLANS, Run, asks_the_same, described, run_of
-from .pool import build_pool, content_digest, load_pool, load_sides, save_pool
+from .pool import build_pool, content_digest, counts, load_pool, load_sides, save_pool
 from .tuning import best, first_trials, second_trials
 
 OTHER = "of other photos, styles or weights, or of another version of the package"
@@ -137,7 +137,7 @@ class _Trainer:
     def about(self):
         pool = self.pool
         found = {"plan": described(self.plan), "content": self.content, "classes": pool.classes}
-        found |= {"tests": pool.counts(pool.tests), "asked": self.plan.asked()}
+        found |= {"tests": counts(pool.tests), "asked": self.plan.asked()}
         return found | {"preserved": pool.preserved, "seconds": pool.seconds}
 
 
@@ -177,7 +177,7 @@ def pool_file(plan, root="data", folder=None, *, workers=None, callback=None):
     """The file of the plan's `Pool`, for `load_pool`; made unless it is there. Arguments as of `run_experiment`."""
     folder = Path(root, "experiment") if folder is None else Path(folder)
     sides = load_sides(plan, root, callback)
-    extent = json.dumps([plan.draws(), plan.kinds()])
+    extent = json.dumps([plan.draws(), plan.kinds(), plan.judged])
     path = (
         folder
         / f"pool-{plan.recipe()}-{content_digest(plan, sides)}-{hashlib.sha256(extent.encode()).hexdigest()[:8]}.pt"
@@ -233,7 +233,7 @@ def run_arm(pool, plan, run, features=lambda stage, name: None):
     if run["stage"] == "trial":
         return row | {"validations": accuracies, "accuracy": round(sum(accuracies.values()) / len(accuracies), 6)}
     packed = {name: pack_answers(answers) for name, answers in right.items()}
-    return row | {"accuracies": accuracies, "tests": pool.counts(sides), "right": packed}
+    return row | {"accuracies": accuracies, "tests": counts(sides), "right": packed}
 
 
 def _sides(pool, stage):

@@ -5,6 +5,7 @@ round each arm has as many trials of its own: of strength and share of its copie
 has no copies, of crop and colour apart.
 """
 
+from itertools import product
 from statistics import mean
 
 from .arms import ARMS
@@ -12,7 +13,7 @@ from .arms import ARMS
 
 def first_trials(plan):
     """[doses] of arm B that the others build on."""
-    return [{"classical": list(dose)} for dose in plan.together()]
+    return [{"classical": [s, s, share]} for s, share in product(plan.classical_strengths, plan.classical_shares)]
 
 
 def second_trials(plan, base):
@@ -21,9 +22,11 @@ def second_trials(plan, base):
     for arm in plan.arms:
         kinds, classical = ARMS[arm].kinds, base if ARMS[arm].classical else {}
         if kinds and plan.sizes(arm):
-            trials[arm] = [classical | {kinds[-1]: list(dose)} for dose in plan.doses()]
+            doses = product(plan.strengths, plan.shares)
+            trials[arm] = [classical | {kinds[-1]: list(dose)} for dose in doses]
         elif classical:
-            trials[arm] = [{"classical": list(dose)} for dose in plan.apart()]
+            doses = product(plan.crops, plan.colours, plan.apart_shares)
+            trials[arm] = [{"classical": list(dose)} for dose in doses]
     return trials
 
 

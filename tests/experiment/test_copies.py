@@ -170,7 +170,6 @@ def test_the_colours_move_along_the_optimal_transport_map():
     noise = torch.randn(3, 3, 320, generator=generator, dtype=torch.float64)
     images, target = (0.5 + 0.05 * mixing @ noise).clamp(0, 1).view(3, 3, 20, 16), COVARIANCE[0].numpy()
     out = match_colors(images, TARGET)
-    torch.testing.assert_close(match_colors(images, TARGET, 0.5), (images + out) / 2)
     for image, moved in zip(images.flatten(2).numpy(), out.flatten(2).numpy()):
         np.testing.assert_allclose(moved.mean(1), TARGET.mean[0], atol=1e-12)
         np.testing.assert_allclose(np.cov(moved, bias=True), target, atol=1e-5)

@@ -16,7 +16,7 @@ from d2lstyle.datasets.loading import draw_per_class
 from d2lstyle.experiment import QUICK, copies, pool
 from d2lstyle.experiment.copies import KINDS, CopyMaker
 from d2lstyle.experiment.corruptions import CORRUPTIONS, corrupted
-from d2lstyle.experiment.pool import build_pool, check_sides, load_pool, load_sides
+from d2lstyle.experiment.pool import build_pool, check_sides, counts, load_pool, load_sides
 from d2lstyle.images import resize
 from d2lstyle.samples import vending
 
@@ -80,7 +80,7 @@ def test_photos_and_sides_are_those_of_the_data_set(made, plan, train, used):
     photos = small([train[i][0] for i in used])
     assert torch.equal(made.copies.photos, photos) and torch.equal(made.copies.labels, train.labels[used])
     assert list(made.tests) == ["clean", *CORRUPTIONS] == sum(plan.asked().values(), [])
-    assert made.counts(made.tests) == dict.fromkeys(made.tests, 10)
+    assert counts(made.tests) == dict.fromkeys(made.tests, 10)
     for side, sets in (("validation", made.validations.values()), ("test", made.tests.values())):
         photos = load_dataset(plan.data, side, size=40)
         assert all(torch.equal(labels, photos.labels) for _, labels in sets)
