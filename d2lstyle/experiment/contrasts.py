@@ -187,7 +187,7 @@ def _lines(record):
 
 
 def _line(title, cells):
-    return (f"{title:42}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
+    return (f"{title:46}" + "".join(f"{cell!s:25}" for cell in cells)).rstrip()
 
 
 def verdict_html(verdicts):

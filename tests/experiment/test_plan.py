@@ -13,7 +13,7 @@ INTEGERS = "size paint_size copies paint_steps optimised_at tuned_at trial_seeds
 GRIDS = "strengths shares classical_strengths classical_shares crops colours apart_shares"
 OTHER = {"data": "cifar10", "model": "scratch", "styles": ("starry",), "curve": ("F",), "mixture": 0.3, "lr": 1e-4}
 OTHER |= dict.fromkeys(INTEGERS.split(), 33) | dict.fromkeys(GRIDS.split(), (0.4,))
-FEWER = {"seeds": 9, "per_class": (2,), "arms": ("A",), "invented_at": 3}
+FEWER = {"seeds": 9, "per_class": (2,), "arms": ("A",), "invented_at": 3, "judged": 2}
 
 
 def test_the_recipe_tells_what_a_row_depends_on_and_nothing_else():

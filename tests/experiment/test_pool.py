@@ -21,7 +21,7 @@ from d2lstyle.images import resize
 from d2lstyle.samples import vending
 
 SIDES = {"train": 6, "validation": 3, "test": 5}  # photos of each class
-COUNTS = {"per_class": (2, 3), "optimised_at": 2, "invented_at": 2, "tuned_at": 2, "copies": 2}
+COUNTS = {"per_class": (2, 3), "optimised_at": 2, "invented_at": 2, "tuned_at": 2, "copies": 2, "judged": 5}
 COST = {"model": "scratch", "size": 32, "paint_size": 40, "paint_steps": 2, "steps": 4, "batch": 6}
 TINY = replace(QUICK, arms=("A", "B", "C", "D", "F", "I", "R", "N", "Dv"), strengths=(0.3, 1.0), **COUNTS, **COST)
 

@@ -254,7 +254,8 @@ def test_records_of_all_plans_have_the_arms_of_their_plans(tmp_path):
 def test_a_pool_is_built_once_and_another_recipe_has_one_and_a_log_of_its_own(tmp_path, monkeypatch):
     others = [PLAN, replace(PLAN, strengths=(0.4,)), replace(PLAN, steps=5)]
     assert len({log_of(plan, tmp_path) for plan in others}) == len({noise_file(plan, tmp_path) for plan in others}) == 3
-    for change in ({"seeds": 3}, {"per_class": (2, 4)}, {"arms": ("A", "F")}):  # a recipe, with other photos or copies
+    # One recipe, with other photos, copies, or with a referee.
+    for change in ({"seeds": 3}, {"per_class": (2, 4)}, {"arms": ("A", "F")}, {"judged": 1}):
         wider = replace(PLAN, **change)
         assert log_of(wider, tmp_path) == log_of(PLAN, tmp_path)
         assert noise_file(wider, tmp_path) != noise_file(PLAN, tmp_path)
