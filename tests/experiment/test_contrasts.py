@@ -233,7 +233,7 @@ def test_the_tables_hold_every_number():
             assert line.split() == [arm, *ARMS[arm].title.split(), *" ".join(cells).split()]
     names = [name for name in CONTRASTS if set(CONTRASTS[name]) <= set("ABCDFGH")]
     for line, name in zip(first.splitlines()[-len(names) :], names, strict=True):
-        assert line == f"{name:42}" + "  ".join(str(contrast(runs, name, test)) for test in runs["asked"])
+        assert line == f"{name:46}" + "  ".join(str(contrast(runs, name, test)) for test in runs["asked"])
     assert [line.split("  ")[0] for line in second.splitlines()[-2:]] == ["D - B", "B - A"]
     rows = verdict([runs, other])
     assert [line.endswith("3   no verdict: 3 seeds") for line in found.splitlines()] == [True] * len(rows)
