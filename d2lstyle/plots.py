@@ -169,7 +169,7 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
 
     Args:
         values: rows of numbers, or an array or tensor (R, C).
-        row_names, column_names: R and C texts.
+        row_names, column_names: R and C texts; more than seven columns are written aslant, unless one has lines.
         texts: what stands in the cells, rows of texts; None for the values with two digits.
         bounds: values of the palest and the darkest colour; where they lie on both sides of zero, one hue below zero
             and another one above. NaN stays white.
@@ -182,10 +182,11 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     figure, axis = _axis(1.1 + 0.32 * len(values), xlabel, ylabel, title)
     signed = bounds[0] < 0 < bounds[1]
     axis.imshow(values, cmap="PuOr" if signed else "Blues", vmin=bounds[0], vmax=bounds[1], aspect="auto")
-    slanted = {"rotation": 40, "ha": "right"} if len(column_names) > 7 else {}
+    crowded = len(column_names) > 7 and not any("\n" in name for name in column_names)
+    slanted = {"rotation": 40, "ha": "right"} if crowded else {}
     axis.set_xticks(range(len(column_names)), column_names, fontsize=8, **slanted)
     axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
-    light, dark = (0.6 * bounds[0], 0.6 * bounds[1]) if signed else (bounds[0], sum(bounds) / 2)
+    light, dark = (0.5 * bounds[0], 0.5 * bounds[1]) if signed else (bounds[0], sum(bounds) / 2)
     for (row, column), value in np.ndenumerate(values):
         text = f"{value:.2f}" if texts is None else texts[row][column]
         color = "white" if value < light or value > dark else "0.15"
