@@ -1,7 +1,8 @@
 """d2lstyle: image augmentation, fine-tuning and neural style transfer, to teach with and to experiment on.
 
 Read it in the order of the lecture: images, augment, light, losses, backbones, finetune, training, mixing, transfer.
-The rooms behind them are named in README.md. A name is loaded when it is first used: `import d2lstyle` takes no time.
+The rooms behind them are named in CONTRIBUTING.md. A name is loaded when it is first used: `import d2lstyle` takes no
+time.
 """
 
 import lazy_loader

@@ -27,6 +27,9 @@ def main(
     per_class: Annotated[list[int] | None, Option(help="Training photos a class; may be given several times.")] = None,
     arms: Annotated[list[str] | None, Option("--arm", help="A to R, Dv; may be given several times.")] = None,
     size: Annotated[int | None, Option(help="Pixels of the images trained on.")] = None,
+    base: Annotated[
+        str | None, Option(help="Crop, colour, share that other arms than B build on: '0.3 1.5 0.5'.")
+    ] = None,
     until: Annotated[str, Option(help="trials: stop before the test side is opened.")] = "test",
     workers: Annotated[int | None, Option(help="Processes; one a core.")] = None,
     record: Annotated[Path | None, Option(help="The file to write; --full alone writes data/results/.")] = None,
@@ -42,6 +45,7 @@ def main(
     from .runs import record_file, run_experiment
 
     options = {"data": data, "model": model, "seeds": seeds, "per_class": per_class, "arms": arms, "size": size}
+    options["base"] = base and [float(number) for number in base.split()]
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if v not in (None, [])}
     plan = replace(PLANS[checks.choice("plan", full, PLANS)] if full else QUICK, **changes)
     if record is None and full and not changes and until == "test":

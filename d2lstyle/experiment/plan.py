@@ -11,7 +11,14 @@ from ..samples.vending import DOMAINS
 from .arms import ARMS, MODELS
 from .corruptions import CORRUPTIONS
 
-EXTENT = ("seeds", "per_class", "arms", "invented_at", "judged")  # says which rows there are, not what is in one
+EXTENT = (
+    "seeds",
+    "per_class",
+    "arms",
+    "invented_at",
+    "judged",
+    "base",
+)  # says which rows there are, not what is in one
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Plan:
     colours: tuple = (0.0, 0.5, 1.0, 1.5)
     apart_shares: tuple = (0.5, 1.0)
     curve: tuple = ("D",)  # arms of which all doses are tried with all seeds, for a figure
+    base: tuple = ()  # the classical dose that other arms than B build on; none for the best of B's first trials
     judged: int = 5  # validation photos a class that a referee looks at; 0 for no referee
     steps: int = 60  # of training
     batch: int = 32  # images a step
@@ -68,6 +76,8 @@ class Plan:
             raise ValueError("expected at least one copy, one image a step, one step, one seed of trials, one finalist")
         if "N" in self.arms and "D" not in self.arms:
             raise ValueError("expected arm D beside N, which takes its dose of styled copies")
+        if len(self.base) not in (0, 3):
+            raise ValueError(f"expected crop, colour and share as the base, got {self.base}")
         grids = self.strengths, self.shares, self.classical_strengths, self.classical_shares, self.apart_shares
         doses = [dose for grid in grids for dose in grid]
         if not all((*grids, self.crops, self.colours)) or not all(0 < dose <= 1 for dose in doses):

@@ -108,7 +108,7 @@ class _Trainer:
         """All rows of trials, and {arm: its doses}."""
         plan, rows, chosen = self.plan, [], {}
         base = self._choose(rows, "classical doses", {"B": first_trials(plan)})["B"]
-        trials = second_trials(plan, base)
+        trials = second_trials(plan, {"classical": list(plan.base)} if plan.base else base)
         chosen |= self._choose(rows, "doses", {arm: doses for arm, doses in trials.items() if arm != "N"})
         if "B" in chosen:  # the best of both rounds of trials
             chosen["B"] = best([row for row in rows if row["arm"] == "B"], plan)

@@ -72,8 +72,9 @@ def test_without_options_it_is_the_quick_plan(command, calls):
 
 def test_every_option_reaches_the_plan(command, calls):
     words = "--data cifar10 --root there --seeds 4 --per-class 3 --per-class 7 --model scratch --arm A --arm G"
-    command(*words.split(), "--size", 40, "--workers", 3, "--until", "trials")
+    command(*words.split(), "--size", 40, "--workers", 3, "--until", "trials", "--base", "0.3 1.5 0.5")
     changes = dict(data="cifar10", seeds=4, per_class=(3, 7), model="scratch", arms=("A", "G"), size=40)
+    changes["base"] = (0.3, 1.5, 0.5)
     assert calls["plan"] == replace(QUICK, **changes)
     assert (calls["root"], calls["workers"], calls["until"]) == ("there", 3, "trials")
 

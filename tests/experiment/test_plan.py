@@ -13,7 +13,7 @@ INTEGERS = "size paint_size copies paint_steps optimised_at tuned_at trial_seeds
 GRIDS = "strengths shares classical_strengths classical_shares crops colours apart_shares"
 OTHER = {"data": "cifar10", "model": "scratch", "styles": ("starry",), "curve": ("F",), "mixture": 0.3, "lr": 1e-4}
 OTHER |= dict.fromkeys(INTEGERS.split(), 33) | dict.fromkeys(GRIDS.split(), (0.4,))
-FEWER = {"seeds": 9, "per_class": (2,), "arms": ("A",), "invented_at": 3, "judged": 2}
+FEWER = {"seeds": 9, "per_class": (2,), "arms": ("A",), "invented_at": 3, "judged": 2, "base": (1, 1, 1)}
 
 
 def test_the_recipe_tells_what_a_row_depends_on_and_nothing_else():
@@ -38,6 +38,7 @@ def test_rows_of_chapter_06_are_found_again():
         ({"arms": ("B", "N")}, "expected arm D beside N, which takes its dose"),
         ({"model": "scrach"}, "unknown model 'scrach': did you mean 'scratch'"),
         ({"per_class": (4, 4)}, "expected each number of photos once"),
+        ({"base": (1, 0.5)}, r"expected crop, colour and share as the base, got \(1, 0.5\)"),
         ({"seeds": 0}, "at least one seed and one photo a class, got 0"),
         ({"per_class": (4, 0)}, r"one photo a class, got 2 and \(4, 0\)"),
         ({"paint_size": 24}, "size and paint_size of at least 32 pixels, got 64 and 24"),

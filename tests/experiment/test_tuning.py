@@ -1,5 +1,6 @@
 """Doses: as many trials for each arm, and the choice by the validation side alone."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -78,13 +79,19 @@ def by_hand(arm, n, trials, plan, rows):
     return finalists[int(np.argmax(means))], max(means)
 
 
-def test_doses_are_chosen_in_rounds(trainer):
-    """B's first round gives the classical dose of the others; the best of its two rounds is B's; N takes D's styled."""
+@pytest.mark.parametrize("given", [(), (0.8, 0.4, 0.9)])
+def test_doses_are_chosen_in_rounds(trainer, given):
+    """B's first round gives the classical dose of the others; the best of its two rounds is B's; N takes D's styled.
+
+    Or the others take a dose that is given, and B's is chosen as before.
+    """
     plan, expected, tried = TINY, {"A": {}, "H": {}}, set()
+    trainer.plan = replace(plan, base=given)
     rows, chosen = trainer.choose_doses()
     base, reached = by_hand("B", 4, [{"classical": [s, s, p]} for s in (0.5, 0.8) for p in (0.3, 1.0)], plan, tried)
     apart, mean = by_hand("B", 4, [{"classical": [c, k, 0.7]} for c in (0.4, 0.9) for k in (0.0, 1.5)], plan, tried)
     expected["B"] = apart if mean > reached else base
+    base = {"classical": list(given)} if given else base
     doses = [[s, p] for s in plan.strengths for p in plan.shares]
     expected["C"], _ = by_hand("C", 4, [{"styled": dose} for dose in doses], plan, tried)
     expected["D"], _ = by_hand("D", 4, [base | {"styled": dose} for dose in doses], plan, tried)
