@@ -339,14 +339,14 @@ def test_without_reveal_the_package_is_named(monkeypatch, tmp_path):
 
 def test_each_figure_stands_beside_the_sentence_that_reads_it():
     """And one of which nothing is said is named as such; cells without a figure are left out."""
-    shown = [new_output("display_data", data={"image/png": "QUJD"})]
+    shown = [new_output("display_data", data={"image/png": "QUJD"}), new_output("stream", text="a < b")]
     cells = [
         new_code_cell("1 + 1"),
         new_code_cell("draw()", outputs=shown),
         new_markdown_cell("## Next\n\nIt is *blue*."),
     ]
     notebook = new_notebook(cells=[*cells, new_code_cell("draw()", outputs=shown), new_code_cell("2")])
-    assert [(number, prose[-4:]) for number, _, prose in figures.pairs(notebook)] == [(2, "ue*."), (4, "")]
+    assert [(number, prose[-4:]) for number, _, _, prose in figures.pairs(notebook)] == [(2, "ue*."), (4, "")]
     first, second = figures.page({"a & b": notebook}).split("<div>")[1:]
     assert 'src="data:image/png;base64,QUJD"' in first and "It is <em>blue</em>." in first and "Next" not in first
-    assert "nothing is said" in second and "nothing is said" not in first
+    assert "<pre>a &lt; b</pre>" in first and "nothing is said" in second and "nothing is said" not in first

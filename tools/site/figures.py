@@ -17,16 +17,19 @@ from . import decks, pages
 STYLE = (
     "body{font:16px/1.4 sans-serif;max-width:1250px;margin:auto}div{display:grid;grid-template-columns:3fr 2fr;gap:2em}"
 )
-STYLE += "div{border-top:1px solid #aaa;padding:1em 0}img{max-width:100%}"
+STYLE += "div{border-top:1px solid #aaa;padding:1em 0}pre{white-space:pre-wrap}img{max-width:100%}"
 
 
 def pairs(notebook):
-    """[(number of the cell, its figures as `data:` addresses, the prose that follows)] of each cell with a figure."""
+    """[(number, figures as `data:` addresses, what is printed, the prose that follows)] of each cell with a figure."""
     found = []
     for number, (cell, following) in enumerate(zip(notebook.cells, [*notebook.cells[1:], None]), start=1):
-        figures = [address for output in cell.get("outputs", []) for address in _addresses(output.get("data", {}))]
+        outputs = cell.get("outputs", [])
+        figures = [address for output in outputs for address in _addresses(output.get("data", {}))]
+        printed = "".join(output.text for output in outputs if output.output_type == "stream")
+        prose = following.source if following and following.cell_type == "markdown" else ""
         if figures:
-            found.append((number, figures, following.source if following and following.cell_type == "markdown" else ""))
+            found.append((number, figures, printed, prose))
     return found
 
 
@@ -39,8 +42,8 @@ def page(notebooks):
     parts = [f'<!doctype html><meta charset="utf-8"><title>Figures and their sentences</title><style>{STYLE}</style>']
     for title, notebook in notebooks.items():
         parts.append(f"<h1>{escape(title)}</h1>")
-        for number, figures, prose in pairs(notebook):
-            images = "".join(f'<img src="{address}" alt="">' for address in figures)
+        for number, figures, printed, prose in pairs(notebook):
+            images = f"<pre>{escape(printed)}</pre>" + "".join(f'<img src="{address}" alt="">' for address in figures)
             said = (
                 pages.to_html(re.sub(r"^#+ .*$", "", prose, flags=re.MULTILINE))
                 if prose
