@@ -118,7 +118,7 @@ def test_a_page_shows_formulas_pictures_links_and_controls(built):
     page = (out / "01_good.html").read_text("utf-8")
     assert "<mfrac><mn>1</mn><mn>4</mn></mfrac>" in page and "<mtext>(1)</mtext>" in page
     assert re.search(r'class="math-core-error" title=.*?nonsense.*?><code>\\nonsense</code>', page)
-    assert 'src="data:image/jpeg;base64,' in page and 'alt="Figure of cell 1"' in page
+    assert 'src="data:image/jpeg;base64,' in page and 'alt="A red picture"' in page
     assert '<a href="02_bad.html">more</a>' in page
     assert page.count('class="live"') == 1 and "IntSlider(value" not in page
     assert re.search(r"<details><summary>Solution</summary>.*42.*</details>", page, re.DOTALL)
@@ -255,24 +255,24 @@ def test_a_short_cell_is_one_slide():
     ]
 
 
-def test_a_picture_gets_a_slide_and_what_to_see_in_it_comes_with_it():
-    prose = new_markdown_cell(f"## Look\n\n{'word ' * 100}\n\n**What to see.** {'word ' * 40}")
+def test_a_picture_gets_a_slide_and_what_you_see_in_it_comes_with_it():
+    prose = new_markdown_cell(f"## Look\n\n{'word ' * 100}\n\n**What you see.** {'word ' * 40}")
     assert laid_out(prose, figure_cell("\n".join(["draw()"] * 5))) == [
         [["heading", "prose", "code"], ["figure", "see"]]
     ]
 
 
-def test_what_to_see_after_a_picture_stays_with_it_and_no_slide_begins_empty():
-    see = typed(new_markdown_cell("**What to see.** Much."), "fragment")
+def test_what_you_see_after_a_picture_stays_with_it_and_no_slide_begins_empty():
+    see = typed(new_markdown_cell("**What you see.** Much."), "fragment")
     assert laid_out(figure_cell("draw()"), see) == [[["code", "figure", "see"]]]
     late = [typed(new_markdown_cell("word " * 200), "fragment") for _ in range(2)]
     first, second = decks.columns(new_notebook(cells=late), ROOT)[0]
     assert not first.blocks[0].fragment and not second.blocks[0].fragment
 
 
-def test_what_to_see_on_the_slide_before_stays_in_front():
+def test_what_you_see_on_the_slide_before_stays_in_front():
     cells = (
-        new_markdown_cell("**What to see.** Not much."),
+        new_markdown_cell("**What you see.** Not much."),
         new_code_cell("1", outputs=[new_output("stream", text="1")]),
     )
     assert laid_out(*cells) == [[["prose", "code", "text"]]]
@@ -335,6 +335,21 @@ def test_without_reveal_the_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(decks, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pyreveal"):
         decks.copy_reveal(tmp_path)
+
+
+def test_the_alternative_text_of_a_figure_is_the_sentence_that_reads_it():
+    read = new_markdown_cell("**What you see** (six seeds). The *gain* of [B](x.html) is `.5` [.4, .6]. More.")
+    cells = [
+        new_markdown_cell("## Some gain\n\nPredict."),
+        new_code_cell("1"),
+        read,
+        new_code_cell("2"),
+        new_code_cell("3"),
+    ]
+    notebook = new_notebook(cells=cells)
+    shown = [cell.metadata.get("alt") for cell in decks.described(notebook).cells]
+    assert shown == [None, "The gain of B is .5 [.4, .6].", None, "Some gain", "Some gain"]
+    assert all("alt" not in cell.metadata for cell in notebook.cells)
 
 
 def test_each_figure_stands_beside_the_sentence_that_reads_it():

@@ -9,6 +9,7 @@ import base64
 import io
 import re
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
@@ -16,6 +17,7 @@ from importlib.util import find_spec
 from itertools import groupby, takewhile
 from math import ceil, inf
 from pathlib import Path
+from textwrap import shorten
 
 from nbconvert.filters import strip_ansi
 from PIL import Image
@@ -23,6 +25,7 @@ from PIL import Image
 WIDTH, HEIGHT = 1168, 590  # of what a slide holds, in pixels; deck.css has the same, and its sizes of type
 PICTURES = {"image/png": "png", "image/jpeg": "jpg"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
+SEEN = r"\*\*What you see"  # how a paragraph begins that reads a figure
 REVEAL = "dist/reveal.js", "dist/reveal.css", "dist/plugin/notes.js", "LICENSE"
 
 
@@ -58,12 +61,25 @@ class Slide:
         return [(kind, fragment, list(run)) for (kind, fragment, _), run in groupby(self.blocks, together)]
 
 
+def described(notebook):
+    """A copy whose code cells say as "alt" what is shown: the first sentence that reads them, or a heading."""
+    notebook, heading = deepcopy(notebook), ""
+    for cell, following in zip(notebook.cells, [*notebook.cells[1:], {"source": ""}]):
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)][-1]
+        else:
+            said = re.search(rf"^{SEEN}(?:\.\*\*|[^.\n]*\.)\s(.+?\.)(?:\s|$)", following["source"], re.DOTALL | re.M)
+            plain = re.sub(r"[*`$\\]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", said[1] if said else heading))
+            cell.metadata["alt"] = shorten(plain, 300)
+    return notebook
+
+
 def columns(notebook, folder):
     """The deck: a list of columns, each a list of slides from top to bottom."""
     deck, section = [], ""
-    for kind, cells in groups(notebook):
+    for kind, cells in groups(described(notebook)):
         blocks = [block for cell in cells for block in cell_blocks(cell, folder)]
-        blocks = what_to_see_last(blocks)
+        blocks = what_you_see_last(blocks)
         notes = [cell.source for cell in cells if slide_type(cell) == "notes"]
         solution = any("solution" in cell.metadata.get("tags", []) for cell in cells)
         slides = []
@@ -169,9 +185,7 @@ def output_blocks(cell):
         picture = next((mime for mime in PICTURES if mime in data), None)
         if picture:
             blocks.append(
-                figure_block(
-                    base64.b64decode(data[picture]), PICTURES[picture], f"Figure of cell {cell.execution_count}"
-                )
+                figure_block(base64.b64decode(data[picture]), PICTURES[picture], cell.metadata.get("alt", ""))
             )
         elif "text/html" in data:
             label = (
@@ -226,22 +240,22 @@ def figure_block(data, ending, alt):
     return Block("figure", address, min(WIDTH * height / width, HEIGHT - 60, 2 * height), alt=" ".join(alt.split()))
 
 
-def what_to_see_last(blocks):
-    """Move paragraphs that begin with "What to see" behind what they speak of: the picture or the text that follows."""
+def what_you_see_last(blocks):
+    """Move paragraphs that begin with "What you see" behind what they read: the picture or the text that follows."""
     shown = [index for index, block in enumerate(blocks) if block.kind == "figure"]
-    if not shown and blocks and not tells_what_to_see(blocks[0]):  # else it speaks of the slide before
+    if not shown and blocks and not tells_what_you_see(blocks[0]):  # else it speaks of the slide before
         shown = [index for index, block in enumerate(blocks) if block.kind in ("text", "media")]
     last = shown[-1] if shown else -1
     for block in blocks if shown else []:
-        if tells_what_to_see(block):
+        if tells_what_you_see(block):
             block.kind, block.height = "see", 31 * rows_of(block.content, 100) + 14
     see = [block for block in blocks[: last + 1] if block.kind == "see"]
     return [block for block in blocks[: last + 1] if block.kind != "see"] + see + blocks[last + 1 :]
 
 
-def tells_what_to_see(block):
+def tells_what_you_see(block):
     """Whether a paragraph is of that kind."""
-    return block.kind == "prose" and block.content.startswith("**What to see")
+    return block.kind == "prose" and re.match(SEEN, block.content)
 
 
 def split(blocks):

@@ -154,7 +154,7 @@ def page(notebook, source, ways, beside=()):
         "contents": contents(notebook),
         "metadata": {"name": source.stem, "path": str(source.parent)},
     }
-    return exporter.from_notebook_node(notebook, resources)[0]
+    return exporter.from_notebook_node(decks.described(notebook), resources)[0]
 
 
 def contents(notebook):
