@@ -78,13 +78,15 @@ def draw_fine_tuning():
     """Goods in the show room, and how fast they are learned with pretrained and with random weights."""
     record = read_record(HERE.parents[1] / "data" / "results" / "02_fine_tuning.json")
     curves = {}
-    for start in ("pretrained", "from scratch"):
-        rows = [row for row in record["rows"] if row.get("start") == start]
+    for start, side in (("pretrained", "validation"), ("from scratch", "validation"), ("from scratch", "training")):
+        rows = [row for row in record["rows"] if (row.get("start"), row.get("side")) == (start, side)]
         means = means_by(rows, "epoch", "accuracy")
-        curves[start] = (list(means), *zip(*[interval[:3] for interval in means.values()]))
-    title = f"Twelve goods, {record['images']} photos of each ({record['few']} seeds, 95 % intervals)"
-    figure = plots.plot_curves(curves, "passes over the photos", "accuracy on photos never seen", title)
-    figure.axes[0].set_ylim(0, 1)
+        name = f"{start}, on {'new photos' if side == 'validation' else 'its own photos'}"
+        curves[name] = (list(means), *zip(*[interval[:3] for interval in means.values()]))
+    title = f"Twelve goods, {record['images']} photos of each ({record['seeds']} seeds, 95 % intervals)"
+    figure = plots.plot_curves(curves, "passes over the photos", "accuracy", title)
+    figure.axes[0].set_ylim(0, 1.05)
+    figure.axes[0].legend(loc="center right", fontsize=8)
     curve = picture_of(figure)
     tile, columns = curve.height // 4, 3
     canvas = Image.new("RGB", (columns * tile + GAP + curve.width, curve.height), "white")
