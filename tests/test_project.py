@@ -60,6 +60,7 @@ FLOORS = (
     ("experiment",),
     ("plots",),
     ("labs",),
+    ("sheets",),
     ("cli",),
 )
 CORE = ("images", "losses", "augment", "light", "backbones", "finetune", "training", "mixing", "transfer")

@@ -4,7 +4,8 @@
     python -m tools.site.exercises --refresh   # run the solved sheets first, and store their outputs
 
 A solved sheet marks what the student is to write as nbgrader does, with "### BEGIN SOLUTION" and "### END SOLUTION";
-the blank one has a stub there. A cell tagged "check" says whether the exercise above it is right.
+the blank one has a stub there, and no markdown cell tagged "solution", which explains the answer above it. A cell
+tagged "check" says whether the exercise above it is right.
 """
 
 import argparse
@@ -25,8 +26,9 @@ STUB = r'\1# your code here\n\1raise NotImplementedError("write this, run the ce
 
 
 def blank(solved):
-    """A copy of a solved sheet without what the student is to write, and without outputs."""
+    """A copy of a solved sheet without what the student is to write or not yet to read, and without outputs."""
     sheet = nbformat.from_dict(solved)
+    sheet.cells = [cell for cell in sheet.cells if "solution" not in cell.metadata.get("tags", [])]
     for cell in sheet.cells:
         cell.source = SOLUTION.sub(STUB, cell.source)
         if cell.cell_type == "code":
