@@ -173,6 +173,17 @@ CHEATS = {
             "by hand",
         ),
         (
+            4,
+            """
+            def finding(rows, arm, place):
+                runs = {name: {r["seed"]: r[place] for r in rows if r["arm"] == name} for name in (arm, "none")}
+                pairs = [[runs[name][seed] for seed in runs["none"]] for name in (arm, "none")]
+                low, high = stats.ttest_rel(*pairs).confidence_interval(0.95)
+                return "gain" if low > 0 else "loss" if high < 0 else "open"
+            """,
+            "by hand",
+        ),
+        (
             4,  # the normal distribution in place of Student's
             """
             def finding(rows, arm, place):
@@ -461,6 +472,7 @@ CHEATS = {
             "from d2lstyle.experiment.intervals import two_way_t as ready\ninterval = lambda a, b: ready(a - b)[:3]",
             "by hand",
         ),
+        (1, "interval = lambda a, b: (0, *stats.ttest_1samp((a - b).mean(1), 0).confidence_interval(0.95))", "by hand"),
         (1, "interval = lambda first, second: (0.03, 0.01, 0.05)", "expected the mean difference"),
         (
             1,
@@ -537,7 +549,7 @@ CHEATS = {
                 near = lambda to: torch.cdist(samples.flatten(1), to.flatten(1)).min(1).values
                 return (near(known) < 0.5).double().mean().item()
             """,
-            "strangers are nearer",
+            "strangers are nearer|copies",
         ),
         (4, "mean_distance = lambda points: 1.26", "pairs of a heap"),
         (4, "mean_distance = lambda points: torch.pdist(points[:1000]).mean().item()", "apart on average"),
