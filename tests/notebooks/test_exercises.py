@@ -144,12 +144,8 @@ CHEATS = {
         (2, "mean_part = lambda smallest, n=9: 0.45", "use `smallest`"),
         (2, "mean_part = lambda smallest, n=9: (1 + smallest) / 2", "drawn again"),
         (2, "mean_part = lambda smallest, n=9: smallest", "about"),
-        (3, "mix_up = lambda x, y, part: [0.7 * z + 0.3 * z.roll(-1, 0) for z in (x, y)]", "image 0 of .* is to be"),
-        (
-            3,
-            "mix_up = lambda x, y, part: [part * z + (1 - part) * z.roll(1, 0) for z in (x, y)]",
-            "image 0 of .* is to be",
-        ),
+        (3, "mix_up = lambda x, y, part: [0.7 * z + 0.3 * z.roll(-1, 0) for z in (x, y)]", "image 0 is to be"),
+        (3, "mix_up = lambda x, y, part: [part * z + (1 - part) * z.roll(1, 0) for z in (x, y)]", "image 0 is to be"),
         (3, "mix_up = lambda x, y, part: (part * x + (1 - part) * x.roll(-1, 0), y)", r"label \d: expected"),
         (
             3,
@@ -158,7 +154,7 @@ CHEATS = {
                 first = part * x[:1] + (1 - part) * x[1:2]
                 return torch.cat([first, x[1:]]), part * y + (1 - part) * y.roll(-1, 0)
             """,
-            "image 1 of .* is to be",
+            "image 1 is to be",
         ),
         (4, "finding = lambda rows, arm, place: 'gain'", "expected 'open', got 'gain'"),
         (
@@ -540,7 +536,7 @@ CHEATS = {
                 mean = lambda to: torch.cdist(samples.flatten(1), to.flatten(1)).mean(1)
                 return (mean(known) < mean(others)).double().mean().item()
             """,
-            "copies",
+            "copies|copy",
         ),
         (
             3,
@@ -549,7 +545,7 @@ CHEATS = {
                 near = lambda to: torch.cdist(samples.flatten(1), to.flatten(1)).min(1).values
                 return (near(known) < 0.5).double().mean().item()
             """,
-            "strangers are nearer|copies",
+            "strangers are nearer|copies|copy",
         ),
         (4, "mean_distance = lambda points: 1.26", "pairs of a heap"),
         (4, "mean_distance = lambda points: torch.pdist(points[:1000]).mean().item()", "apart on average"),
