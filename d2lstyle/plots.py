@@ -186,7 +186,7 @@ def show_heatmap(values, row_names, column_names, title, texts=None, xlabel=None
     slanted = {"rotation": 40, "ha": "right"} if crowded else {}
     axis.set_xticks(range(len(column_names)), column_names, fontsize=8, **slanted)
     axis.set_yticks(range(len(row_names)), row_names, fontsize=8)
-    light, dark = (0.5 * bounds[0], 0.5 * bounds[1]) if signed else (bounds[0], sum(bounds) / 2)
+    light, dark = (0.5 * bounds[0], 0.5 * bounds[1]) if signed else (-np.inf, sum(bounds) / 2)
     for (row, column), value in np.ndenumerate(values):
         text = f"{value:.2f}" if texts is None else texts[row][column]
         color = "white" if value < light or value > dark else "0.15"

@@ -133,6 +133,8 @@ def test_signed_numbers_are_pale_at_zero_and_of_two_hues_beside_it():
     assert below[0] > below[2] + 0.2 and above[2] > above[0] + 0.1  # an orange, a violet
     assert [text.get_color() for text in axis.texts] == ["white", "0.15", "white", "0.15"]
     assert [text.get_text() for text in axis.texts] == ["-0.10", "0.00", "0.10", "nan"]
+    (axis,) = show_heatmap([[0.1, 0.4, 0.9]], "r", "abc", "below the bounds, pale, dark", bounds=(0.3, 1)).axes
+    assert [text.get_color() for text in axis.texts] == ["0.15", "0.15", "white"]
 
 
 def test_matrices_hold_their_numbers():

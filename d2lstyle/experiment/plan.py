@@ -11,14 +11,8 @@ from ..samples.vending import DOMAINS
 from .arms import ARMS, MODELS
 from .corruptions import CORRUPTIONS
 
-EXTENT = (
-    "seeds",
-    "per_class",
-    "arms",
-    "invented_at",
-    "judged",
-    "base",
-)  # says which rows there are, not what is in one
+# What says which rows there are, and not what is in one.
+EXTENT = ("seeds", "per_class", "arms", "invented_at", "judged", "base")
 
 
 @dataclass(frozen=True)
