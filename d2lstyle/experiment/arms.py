@@ -94,8 +94,8 @@ class Stream:
     """The training images of one run in the order in which they were drawn; a data set for `fit`, for one epoch.
 
     Of `Copies`, the photos at positions (n,), as an `Arm` shows them in `doses`, {kind: Dose}: `length` images in all;
-    the seed decides the order, the places of the copies, and which copy it is. A larger
-    share keeps the places of a smaller one, in every arm.
+    the seed decides the order, the places of the copies, and which copy it is. A larger share keeps the
+    places of a smaller one, in every arm.
     """
 
     def __init__(self, copies, positions, arm, doses, *, length, seed):
