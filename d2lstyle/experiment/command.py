@@ -24,7 +24,9 @@ def main(
     root: Annotated[Path, Option(help="The folder of the data sets.")] = Path("data"),
     model: Annotated[str | None, Option(help="scratch or fine-tuned.")] = None,
     seeds: Annotated[int | None, Option(help="Runs of each arm.")] = None,
-    per_class: Annotated[list[int] | None, Option(help="Training photos a class; may be given several times.")] = None,
+    per_class: Annotated[
+        list[int] | None, Option(help="Training photos per class; may be given several times.")
+    ] = None,
     arms: Annotated[list[str] | None, Option("--arm", help="A to R, Dv; may be given several times.")] = None,
     size: Annotated[int | None, Option(help="Pixels of the images trained on.")] = None,
     base: Annotated[

@@ -26,7 +26,7 @@ class Plan:
     data: str = "vending"  # or "clothing", "cifar10", or a class folder
     model: str = "fine-tuned"  # or "scratch"
     seeds: int = 10  # runs of each arm; each has its own photos, order, first weights and augmentation
-    per_class: tuple = (5, 10, 20)  # training photos a class
+    per_class: tuple = (5, 10, 20)  # training photos per class
     arms: tuple = ("A", "B", "C", "D", "F", "G", "H", "I", "R", "Dv")  # names in `ARMS`
     size: int = 64  # sides of the square images trained on, in pixels
     paint_size: int = 64  # pixels at which copies are painted
@@ -34,9 +34,9 @@ class Plan:
     styles: tuple = ()  # as for `stylize_folder`; none for all paintings
     mixture: float = 0.2  # and paint_steps of the optimisation: as for `stylize_folder`
     paint_steps: int = 20
-    optimised_at: int = 5  # photos a class of the arms that the optimisation paints
+    optimised_at: int = 5  # photos per class of the arms that the optimisation paints
     invented_at: int = 10  # and of those that a GAN draws for
-    tuned_at: int = 10  # photos a class of the trials that choose the doses of all other arms
+    tuned_at: int = 10  # photos per class of the trials that choose the doses of all other arms
     trial_seeds: int = 3
     finalists: int = 6  # doses that are tried with all these seeds, out of all that are tried with the first
     strengths: tuple = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # of copies
@@ -48,7 +48,7 @@ class Plan:
     apart_shares: tuple = (0.5, 1.0)
     curve: tuple = ("D",)  # arms of which all doses are tried with all seeds, for a figure
     base: tuple = ()  # the classical dose that other arms than B build on; none for the best of B's first trials
-    judged: int = 5  # validation photos a class that a referee looks at; 0 for no referee
+    judged: int = 5  # validation photos per class that a referee looks at; 0 for no referee
     steps: int = 60  # of training
     batch: int = 32  # images a step
     lr: float = 3e-4  # the highest learning rate; of a head ten times as much
@@ -62,7 +62,9 @@ class Plan:
             if len(set(values)) < len(values):
                 raise ValueError(f"expected each {kind} once, got {values}")
         if self.seeds < 1 or not self.per_class or min(self.per_class) < 1:
-            raise ValueError(f"expected at least one seed and one photo a class, got {self.seeds} and {self.per_class}")
+            raise ValueError(
+                f"expected at least one seed and one photo per class, got {self.seeds} and {self.per_class}"
+            )
         if min(self.size, self.paint_size) < MIN_SIDE:
             sides = f"{self.size} and {self.paint_size}"
             raise ValueError(f"expected size and paint_size of at least {MIN_SIDE} pixels, got {sides}")
@@ -83,7 +85,7 @@ class Plan:
         return hashlib.sha256(json.dumps(kept, default=str).encode()).hexdigest()[:16]
 
     def sizes(self, arm):
-        """The numbers of photos a class at which an arm is tested."""
+        """The numbers of photos per class at which an arm is tested."""
         kinds = ARMS[arm].kinds
         only = {self.optimised_at} if "optimised" in kinds else {self.invented_at} if "invented" in kinds else None
         return [n for n in self.per_class if only is None or n in only]
@@ -103,7 +105,7 @@ class Plan:
         return list(dict.fromkeys(kind for arm in self.arms if self.sizes(arm) for kind in ARMS[arm].kinds))
 
     def draws(self):
-        """[(seed, photos a class)] of all runs and trials."""
+        """[(seed, photos per class)] of all runs and trials."""
         trials = {(seed, self.tuned(arm)) for seed in range(self.trial_seeds) for arm in self.arms if self.sizes(arm)}
         return sorted(trials | set(product(range(self.seeds), self.per_class)))
 
