@@ -15,6 +15,7 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.i
 # "raises-exception" is the one tag for a wanted error that nbval and nbclient both know.
 # "nbval-skip" is not here: a cell that is not run on its own proves nothing.
 KNOWN_TAGS = {"parameters", "nbval-ignore-output", "nbval-check-output", "raises-exception", "hide-input"}
+KNOWN_TAGS |= {"show-input"}  # on slides, where else the code of a cell is left out
 KNOWN_TAGS |= {"exercise", "solution", "lab"}
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes", "-"}
 CODE_CELLS = range(15, 26)  # besides exercises, solutions and labs
