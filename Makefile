@@ -1,4 +1,4 @@
-# make course   install, run every notebook, leave build/index.html: pages, decks, exercises and answers
+# make course   install, run every notebook, leave build/index.html: pages, decks, exercises, answers, reference
 # make test     install, run every test and check every notebook's numbers
 # make lab      install, open JupyterLab on notebooks/
 # make test-browser  install, try labs and decks in Chromium, which must be there; pictures in build/browser

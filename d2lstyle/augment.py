@@ -33,7 +33,11 @@ def horizontal_flip(images, flipped):
 
 
 def vertical_flip(images, flipped):
-    """Turn upside down those images where `flipped`, (B,) bool, is true. Lecture 15, "flips"."""
+    """Turn upside down those images where `flipped`, (B,) bool, is true. Lecture 15, "flips".
+
+    >>> vertical_flip(torch.eye(3).expand(1, 3, 3, 3), True)[0, 0, 0]
+    tensor([0., 0., 1.])
+    """
     return _flip(images, flipped, -2)
 
 
@@ -66,6 +70,10 @@ def resized_crop(images, top, left, height, width, size):
         ValueError: a window leaves its image, or the size is not positive.
 
     Lecture 15, "crops"; torchvision's `resized_crop(..., antialias=True)` of each image.
+
+    >>> resized_crop(torch.eye(4).expand(1, 3, 4, 4), top=0, left=0, height=2, width=2, size=2)[0, 0]
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     checks.batch(images)
     size = scaled_size((1, 1), size)
@@ -109,7 +117,11 @@ def _triangles(start, length, old, new):
 
 
 def adjust_brightness(images, factor):
-    """Multiply by `factor` >= 0: 0 is black, 1 changes nothing. Lecture 15, colour "0.5-1.5"; as torchvision's."""
+    """Multiply by `factor` >= 0: 0 is black, 1 changes nothing. Lecture 15, colour "0.5-1.5"; as torchvision's.
+
+    >>> adjust_brightness(torch.full((1, 3, 1, 1), 0.2), 2).flatten()
+    tensor([0.4000, 0.4000, 0.4000])
+    """
     return color_jitter(images, brightness=factor)
 
 
@@ -124,7 +136,11 @@ def adjust_saturation(images, factor):
 
 
 def adjust_hue(images, shift):
-    """Turn the colour wheel by `shift` in [-0.5, 0.5] turns: 1/3 makes red green. Lecture 15; as torchvision's."""
+    """Turn the colour wheel by `shift` in [-0.5, 0.5] turns: 1/3 makes red green. Lecture 15; as torchvision's.
+
+    >>> adjust_hue(torch.tensor([1., 0., 0.]).view(1, 3, 1, 1), 1 / 3).flatten()
+    tensor([0., 1., 0.])
+    """
     return color_jitter(images, hue=shift)
 
 
@@ -144,6 +160,9 @@ def color_jitter(images, brightness=None, contrast=None, saturation=None, hue=No
         ValueError: a factor is negative or not finite, a shift exceeds half a turn, or there are not B of them.
 
     Lecture 15, "colour"; torchvision's ColorJitter of each image.
+
+    >>> color_jitter(torch.full((1, 3, 1, 1), 0.2), brightness=2, saturation=0).flatten()
+    tensor([0.4000, 0.4000, 0.4000])
     """
     checks.batch(images)
     dtype, images = images.dtype, _wide(images)
@@ -321,6 +340,9 @@ class RandomResizedCrop(Transform):
 
     Lecture 15, "random area 8-100 %, random ratio 3/4-4/3, resized". As torchvision's: the first of ten windows that
     fits the image is taken, else the largest central one within `ratio`.
+
+    >>> RandomResizedCrop(2)(torch.ones(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 2, 2])
     """
 
     function = staticmethod(resized_crop)
@@ -356,6 +378,9 @@ class ColorJitter(Transform):
         hue: a number in [0, 0.5] for shifts in [-hue, hue], or their range, in turns of the colour wheel.
 
     As torchvision's, but for the order of the four, which `NEIGHBOURS` neighbouring images share.
+
+    >>> ColorJitter(brightness=0.5, hue=0.1)
+    ColorJitter(brightness=(0.5, 1.5), contrast=None, saturation=None, hue=(-0.1, 0.1))
     """
 
     function = staticmethod(color_jitter)
@@ -389,6 +414,9 @@ class Compose:
     Args:
         transforms: callables, each called as transform(images, generator=generator), that treat every image by itself:
             on the CPU a batch goes through in chunks of a few images, so that what lies between stays in the cache.
+
+    >>> Compose([RandomHorizontalFlip(p=1)])(torch.eye(3).expand(1, 3, 3, 3))[0, 0, 0]
+    tensor([0., 0., 1.])
     """
 
     def __init__(self, transforms):

@@ -57,6 +57,9 @@ def replace_head(net, num_classes, *, reuse_rows=None, seed=0):
             that is not there.
 
     Lecture 15, "fine-tuning": the last layer is another one; "re-use classifier parameters".
+
+    >>> replace_head(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)), 2)[1].out_features
+    2
     """
     if isinstance(net, Backbone) and not net.classes:
         raise ValueError(f"{net.name} has no classifier whose head could be replaced: use another backbone")
@@ -84,6 +87,9 @@ def stages(model):
     A stage is what lies between two changes of resolution, as far as the model's own structure tells: a block of
     blocks (`layer2`, `blocks.3`), or the layers up to a pooling. Parameters that belong to no layer (`cls_token`) are
     in the lowest stage; hidden layers of a classifier are stages of their own.
+
+    >>> stages(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 2)))
+    [('0', ['0']), ('2', ['2'])]
     """
     prefix, groups, lone = "model." if isinstance(model, Classifier) else "", [[]], []
     for name, part in _parts(model, set(heads(model).values())):
@@ -115,6 +121,10 @@ def freeze(model, *, until):
         ValueError: there is no such stage, or the model has no head as `replace_head` needs it.
 
     Lecture 15, "fix the bottom layers".
+
+    >>> model = freeze(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4)), until=1)
+    >>> [parameter.requires_grad for parameter in model.parameters()]
+    [False, False, True, True]
     """
     groups = stages(model)
     names = [name for name, _ in groups]
@@ -144,6 +154,10 @@ def param_groups(model, lr, *, head_multiplier=10):
         ValueError: nothing is trainable, a number is out of range, or the model has no head as `replace_head` needs it.
 
     Lecture 15, "fine-tuning": the head starts from nothing and learns ten times as fast.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 4))
+    >>> [group["lr"] for group in param_groups(model, lr=0.001)]
+    [0.001, 0.01]
     """
     checks.number("head_multiplier", head_multiplier, 0)
     if checks.number("lr", lr, 0) == 0:

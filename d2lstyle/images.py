@@ -75,6 +75,9 @@ def resize(image, size):
     """Resample images (B, 3, H, W) in [0, 1] with an antialiased bicubic filter; of that size already, they are kept.
 
     `size`: pixels of the longer side (the shape is kept), or (height, width); else a ValueError.
+
+    >>> resize(torch.ones(1, 3, 4, 8), 4).shape
+    torch.Size([1, 3, 2, 4])
     """
     size = scaled_size(image.shape[-2:], size)
     if size == tuple(image.shape[-2:]):

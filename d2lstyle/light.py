@@ -33,6 +33,9 @@ def adjust_lighting(images, temperature=NEUTRAL, glare=0.0, x=0.5, y=0.5, radius
     Ours. The camera stays white-balanced for 6500 K: each channel is scaled by Planck's law at its wavelength over that
     at 6500 K, to the power 1/2.2, from light to pixel values; the luma of white is kept. The glare, a Gaussian g, comes
     as a second exposure: 1 - (1 - image)(1 - g).
+
+    >>> adjust_lighting(torch.full((1, 3, 1, 1), 0.5), temperature=6500).flatten()
+    tensor([0.5000, 0.5000, 0.5000])
     """
     checks.batch(images)
     values = zip(RANGES.items(), (temperature, glare, x, y, radius, stretch, angle))

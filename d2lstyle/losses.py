@@ -118,6 +118,9 @@ def gram_loss(features, A, convention="gatys"):
     """`style_layer_loss` of features (B, C, H, W), (B,): the same numbers with the gradient written out, sooner.
 
     Other arguments and errors are as there; sums are taken in float32 or wider.
+
+    >>> gram_loss(torch.full((1, 1, 1, 1), 3.), torch.ones(1, 1, 1))  # (9 - 1)^2 / 4
+    tensor([16.])
     """
     return style_layer_loss(LazyGram(features), A, features.shape[2:].numel(), convention)
 
@@ -137,6 +140,10 @@ def style_loss(grams, targets, n_positions, layer_weights=None, convention="gaty
         ValueError: the dicts name different layers, or a weight is negative or not finite.
 
     Shinde, eq. 3; Gatys et al. 2016, eq. 5.
+
+    >>> G, A = torch.full((1, 1, 1), 3.), torch.ones(1, 1, 1)
+    >>> style_loss({"relu1_1": G}, {"relu1_1": A}, {"relu1_1": 1}, layer_weights={"relu1_1": 0.5})
+    tensor([0.5000])
     """
     layer_weights = layer_weights or dict.fromkeys(grams, 1)
     for name, layers in (("targets", targets), ("n_positions", n_positions), ("layer_weights", layer_weights)):

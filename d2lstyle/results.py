@@ -57,6 +57,10 @@ def gains_over(rows, by, value, baseline):
 
     Seeds differ more than arms do, because some draw better photos for all; the difference leaves that out. Arguments
     as for `means_by`; each row has a "seed". ValueError: the baseline is not there, or an arm lacks one of its seeds.
+
+    >>> rows = [{"arm": arm, "seed": seed, "right": seed * len(arm)} for arm in ("A", "AB") for seed in (1, 2, 3)]
+    >>> gains_over(rows, "arm", "right", "A")["AB"].mean
+    2.0
     """
     numbers = {(row[by], row["seed"]): row[value] for row in rows}
     arms, seeds = dict.fromkeys(row[by] for row in rows), [seed for name, seed in numbers if name == baseline]

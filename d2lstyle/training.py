@@ -189,6 +189,9 @@ def evaluate(model, data, *, batch_size=100):
     Raises:
         TypeError, ValueError: as for `fit`.
         FloatingPointError: a score is NaN or infinite.
+
+    >>> evaluate(nn.Flatten(), (torch.eye(3).view(3, 3, 1, 1), [0, 1, 1]))
+    0.666...
     """
     checks.whole("batch_size", batch_size, 1)
     data, place = dataset_of(data, "to evaluate"), _place_of(model)

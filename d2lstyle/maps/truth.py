@@ -42,6 +42,10 @@ def rank_correlation(maps, others):
         (B,) in [-1, 1], on the CPU; NaN where a map has the same value everywhere.
     Raises:
         ValueError: shapes differ.
+
+    >>> ranks = torch.arange(4.).view(1, 1, 2, 2)
+    >>> rank_correlation(ranks, -ranks)
+    tensor([-1.])
     """
     if maps.shape != others.shape or maps.ndim != 4:
         got = f"{tuple(maps.shape)} and {tuple(others.shape)}"

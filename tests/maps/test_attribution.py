@@ -1,7 +1,6 @@
 """Maps against finite differences, a plain double loop, Captum and another guided backprop; ReLUs that would escape."""
 
 import copy
-import doctest
 import math
 
 import numpy as np
@@ -16,7 +15,6 @@ from torchvision import models
 
 from d2lstyle import gram, guided_backprop, occlusion, region_weights, replace_head, saliency
 from d2lstyle.images import resize
-from d2lstyle.maps import attribution
 
 METHODS = [saliency, guided_backprop, occlusion]
 
@@ -577,11 +575,6 @@ def test_region_weights_make_the_gram_of_the_region():
 def test_other_maps_and_regions_are_refused(maps, keep, text):
     with pytest.raises(ValueError, match=text):
         region_weights(maps, keep)
-
-
-def test_examples_in_the_docstrings_hold():
-    outcome = doctest.testmod(attribution)
-    assert outcome.attempted >= 1 and outcome.failed == 0
 
 
 # devices

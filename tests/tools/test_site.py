@@ -12,6 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+import d2lstyle as ds
 from tools.site import course, decks, figures, pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ from tqdm.auto import tqdm
 list(tqdm(range(3)))
 display(IntSlider())
 """
+USES = "`stylize(photo, painting)`, `stylize` and `ds.augment`"
 HINTS = "# Sheet\n\n## 1. One\n\n<details><summary>Hint 1</summary>\n\nLook.\n\n</details>"
 FORMULAS = r"""$$\begin{aligned}a &= \frac{1}{4}\end{aligned} \tag{1}$$ and $\nonsense$"""
 
@@ -42,7 +44,7 @@ def typed(cell, kind):
 def make(folder):
     """A folder of two notebooks."""
     good = [
-        new_markdown_cell("# A red picture\n\n- know $x^2$\n- see\n  red\n\nSee [more](02_bad.ipynb)."),
+        new_markdown_cell("# A red picture\n\n- know $x^2$\n- see\n  red\n\nSee [more](02_bad.ipynb), or " + USES),
         new_code_cell(PICTURE),
         new_code_cell(CONTROLS),
         typed(new_code_cell("42", metadata={"tags": ["solution"]}), "subslide"),
@@ -64,7 +66,7 @@ def make(folder):
 def run(*options):
     """Run the command; return the finished process."""
     return subprocess.run(
-        [sys.executable, "-m", "tools.site.course", *options], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "tools.site.course", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
 
@@ -111,6 +113,51 @@ def test_pages_ask_for_nothing_from_outside(built):
         else:
             assert "<script" not in text and "<link" not in text
         assert re.findall(r"""(?:src=|url\(|@import )["']?(?!data:|01_good.jpg|reveal/)[^"') ]+""", text) == []
+
+
+def test_the_reference_holds_every_public_name(built):
+    _, out = built
+    text = (out / "reference.html").read_text("utf-8")
+    ids = re.findall(r' id="(.*?)"', text)
+    assert len(ids) == len(set(ids)) and set(ds.__all__) - {"engine", "experiment", "labs"} <= set(ids)
+    assert {"augment.adjust_hue", "plots.show_images", "widgets.StyleLab", "maps.truth.Curve"} <= set(ids)
+    assert set(re.findall(r'href="#(.*?)"', text)) == set(ids)
+
+
+def test_the_reference_renders_the_sections_of_a_docstring(built):
+    _, out = built
+    text = (out / "reference.html").read_text("utf-8")
+    entry = re.search(r'<section class="entry">\s*<h3 id="gram">.*?</section>', text, re.DOTALL)[0]
+    assert re.findall(r'<p class="part">(.*?)</p>\s*<(\w+)>', entry) == [
+        ("Arguments", "ul"),
+        ("Returns", "blockquote"),
+        ("Raises", "ul"),
+    ]
+    assert re.search(r"<strong>features:</strong>\s+\(B, C, H, W\), any range\.</li>", entry)
+    assert "ds.gram(" in re.sub("<.*?>", "", entry) and "&gt;&gt;&gt;" in entry
+    assert "&lt;folder&gt;/train" in text and "Args:" not in text
+
+
+def test_the_first_mention_of_a_name_leads_to_the_reference(built):
+    _, out = built
+    page = (out / "01_good.html").read_text("utf-8")
+    assert re.findall(r'<a class="name" href="(.*?)">(.*?)</a>', page) == [
+        ("reference.html#stylize", "<code>stylize(photo, painting)</code>"),
+        ("reference.html#augment", "<code>ds.augment</code>"),
+    ]
+    assert 'class="name"' not in (out / "01_good.slides.html").read_text("utf-8")
+
+
+def test_names_are_linked_once_in_prose_and_once_in_code():
+    def code(*names):
+        return '<span class="o">.</span>'.join(f'<span class="n">{name}</span>' for name in names)
+
+    prose = "<h2><code>fit</code></h2><a><code>fit</code></a><code>fit</code><code>ds.fit(x)</code><code>fits</code>"
+    cell = f"{code('fit')}(){code('ds', 'fit')}(){code('ds', 'fit')}(){code('net', 'fit')}()"
+    page = pages.linked(prose + cell, {"fit": "fit", "ds.fit": "fit"}, "r.html")
+    assert page == (prose + cell).replace(
+        "</a><code>fit</code>", '</a><a class="name" href="r.html#fit"><code>fit</code></a>'
+    ).replace(code("ds", "fit"), f'<a class="name" href="r.html#fit">{code("ds", "fit")}</a>', 1)
 
 
 def test_a_page_shows_formulas_pictures_links_and_controls(built):
@@ -207,7 +254,7 @@ def test_a_lab_is_stored_as_its_still_picture_and_a_progress_bar_not_at_all():
 def test_no_half_written_file_stays(built):
     _, out = built
     chapters = {f"{name}.{ending}" for name in ("01_good", "02_bad") for ending in ("html", "slides.html", "ipynb")}
-    assert {path.name for path in out.iterdir()} == {"index.html", "reveal", "01_good.jpg", *chapters}
+    assert {path.name for path in out.iterdir()} == {"index.html", "reference.html", "reveal", "01_good.jpg", *chapters}
     assert {path.name for path in (out / "reveal").iterdir()} == {"reveal.js", "reveal.css", "notes.js", "LICENSE"}
 
 

@@ -17,7 +17,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from d2lstyle.engine.files import write_whole
 
-from . import decks, pages
+from . import decks, pages, reference
 from .pages import ROOT
 
 IMAGES, WIDGET = decks.PICTURES, decks.WIDGET
@@ -115,6 +115,7 @@ def main():
         parser.error(f"no numbered notebook with {options.part!r} in its name in {options.notebooks}")
     options.out.mkdir(parents=True, exist_ok=True)
     decks.copy_reveal(options.out)
+    reference.save(options.out)
     pages.save_sheets(options.notebooks.resolve(), options.out)
     pages.save_table(options.notebooks.resolve(), options.out)
     failures = 0

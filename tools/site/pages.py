@@ -27,6 +27,11 @@ from . import decks
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 TITLE = "Image augmentation, fine-tuning and style transfer"
+MENTION = re.compile(
+    r"(?P<skip><a\b.*?</a>|<h\d\b.*?</h\d>)|(?<!<pre>)<code>(?P<prose>[\w.]+)(?:\(.*?\))?</code>"
+    r"|(?P<code>(?:<span class=\"n\">\w+</span><span class=\"o\">\.</span>)+<span class=\"n\">\w+</span>)",
+    re.DOTALL,
+)
 LEAD = "The chapters of the course, run from top to bottom on this computer. Every page and deck works offline."
 
 
@@ -93,13 +98,14 @@ def style():
 
 
 def save(notebook, source, out):
-    """Write the executed copy of a chapter, its page, its deck and its thumbnail."""
+    """Write the executed copy of a chapter, its page, its deck and its thumbnail; the reference is there already."""
     stem, sheet = source.stem, source.parent / "exercises" / source.name
     ways = {"All chapters": "index.html", "Slides": f"{stem}.slides.html"}
     if sheet.exists():
         ways["Exercises"] = f"exercises/{stem}.html"
+    ways["Reference"] = "reference.html"
     write_whole(out / f"{stem}.ipynb", nbformat.writes(notebook))
-    write_whole(out / f"{stem}.html", page(notebook, source, ways, neighbours(source)))
+    write_whole(out / f"{stem}.html", linked(page(notebook, source, ways, neighbours(source)), names_in(out)))
     write_whole(out / f"{stem}.slides.html", deck(notebook, source))
     if picture := thumbnail(notebook, source.parent):
         ending, data = picture
@@ -114,10 +120,12 @@ def save_sheets(notebooks, out):
                 "All chapters": "../index.html",
                 "The chapter": f"../{path.stem}.html",
                 other.capitalize(): f"../{other}/{path.stem}.html",
+                "Reference": "../reference.html",
             }
             (out / folder).mkdir(exist_ok=True)
             write_whole(out / folder / path.name, path.read_bytes())
-            write_whole(out / folder / f"{path.stem}.html", page(nbformat.read(path, as_version=4), path, ways))
+            sheet = page(nbformat.read(path, as_version=4), path, ways)
+            write_whole(out / folder / f"{path.stem}.html", linked(sheet, names_in(out), "../reference.html"))
 
 
 def save_table(notebooks, out):
@@ -162,6 +170,33 @@ def contents(notebook):
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     headings = to_html("\n\n".join(re.findall(r"^## .+", prose, re.MULTILINE)))
     return re.findall(r'<h2 id="(.*?)">(.*?)<a class="anchor-link"', headings)
+
+
+def names_in(out):
+    """{public name, as a chapter may write it: its anchor on the reference}; none where there is no reference yet."""
+    file, names = out / "reference.html", {}
+    for level, anchor in re.findall(r'<h([23]) id="([\w.]+)"', file.read_text("utf-8") if file.exists() else ""):
+        spellings = [f"ds.{anchor}", f"d2lstyle.{anchor}", *([anchor] if level == "3" else [])]  # a room's is a word
+        names |= dict.fromkeys(spellings, anchor)
+    return names
+
+
+def linked(page, names, address="reference.html"):
+    """A page on which the first mention of a public name in prose, and the first in code, lead to the reference."""
+    seen = set()
+
+    def link(match):
+        kind = match.lastgroup
+        name = re.sub("<.*?>", "", match[kind])
+        if kind == "skip" or name not in names or (kind == "code" and "." not in name):
+            return match[0]
+        place = kind, names[name]
+        if place in seen:
+            return match[0]
+        seen.add(place)
+        return f'<a class="name" href="{address}#{names[name]}">{match[0]}</a>'
+
+    return MENTION.sub(link, page)
 
 
 def neighbours(source):
