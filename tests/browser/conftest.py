@@ -17,6 +17,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tools.site import decks, pages, reference
+
 HERE, ROOT = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "build" / "browser"
 PROJECTOR = {"width": 1280, "height": 720}
@@ -65,6 +67,39 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """The course as `make course` leaves it, from the outputs that are stored in the notebooks."""
+    out, notebooks = tmp_path_factory.mktemp("course"), ROOT / "notebooks"
+    chapters = sorted(notebooks.glob("[0-9]*.ipynb"))
+    decks.copy_reveal(out)
+    reference.save(out)
+    pages.save_sheets(notebooks, out)
+    pages.save_table(notebooks, out)
+    for path in chapters:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata["course"] = {"seconds": 1, "failed": None}
+        pages.save(notebook, path, out)
+    pages.write_index([path.stem for path in chapters], out)
+    return out
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a projector's size: `.asked` are the requests that leave the disk, `.said` the console's errors."""
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.set_default_timeout(LONG)
+    page.asked, page.said = [], []
+    page.on(
+        "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or page.asked.append(request.url)
+    )
+    page.on("console", lambda message: message.type in ("error", "warning") and page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    yield page
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 from tools.site import decks, pages
 
 NOTEBOOKS = sorted((Path(pages.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
-WAIT = 120_000  # milliseconds, on a busy computer
 SLIDES = range(12, 31)  # of a deck; all but the museum of bugs, whose exhibits are code, have 20 or more
 SMALLEST = 15  # pixels, of code and of tables
 
@@ -53,35 +52,6 @@ SEEN = """() => {
 def ran(notebook):
     """Whether a notebook holds its outputs."""
     return any(cell.get("outputs") for cell in notebook.cells)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The course as `make course` leaves it, from the outputs that are stored in the notebooks."""
-    out = tmp_path_factory.mktemp("decks")
-    decks.copy_reveal(out)
-    for path in NOTEBOOKS:
-        notebook = nbformat.read(path, as_version=4)
-        notebook.metadata["course"] = {"seconds": 1, "failed": None}
-        pages.save(notebook, path, out)
-    pages.write_index([path.stem for path in NOTEBOOKS], out)
-    return out
-
-
-@pytest.fixture
-def page(browser):
-    """A page of a projector's size: `.asked` are the requests that leave the disk, `.said` the console's errors."""
-    context = browser.new_context(viewport={"width": 1280, "height": 720})
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    page.asked, page.said = [], []
-    page.on(
-        "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or page.asked.append(request.url)
-    )
-    page.on("console", lambda message: message.type in ("error", "warning") and page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    yield page
-    context.close()
 
 
 def show(page, path):
