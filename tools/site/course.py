@@ -6,14 +6,17 @@ python -m tools.site.course --refresh  # also store the new outputs in the noteb
 """
 
 import argparse
+import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import shorten
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from tqdm import tqdm
 
 from d2lstyle.engine.files import write_whole
 
@@ -23,19 +26,22 @@ from .pages import ROOT
 IMAGES, WIDGET = decks.PICTURES, decks.WIDGET
 
 
-def run(path, timeout, show):
-    """Run one notebook; return its executed copy, which says in its metadata how long it took and what failed."""
+def run(path, timeout, step):
+    """Run one notebook; return its executed copy, which says in its metadata how long it took and what failed.
+
+    `step()` is called when a cell of code begins.
+    """
     notebook = nbformat.read(path, as_version=4)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for cell in code:  # or a notebook that stops would show old outputs after that cell
-        cell.outputs, cell.execution_count = [], None
+    for cell in notebook.cells:  # or a notebook that stops would show old outputs after that cell
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
     at = 0
 
     def count(cell, cell_index):
         nonlocal at
         if cell.cell_type == "code":
             at += 1
-            show(f"cell {at} of {len(code)}")
+            step()
 
     client = NotebookClient(
         notebook,
@@ -85,19 +91,10 @@ def without_controls(outputs):
     return kept
 
 
-def reporter(label):
-    """A function that shows progress: one line that changes in a terminal; in a log, one at the start and the end."""
-    live = sys.stdout.isatty()
-    if not live:
-        print(f"{label} ...", flush=True)
-
-    def show(text, end=False):
-        if live:
-            print(f"\r{label} ... {text}\033[K", end="\n" if end else "", flush=True)
-        elif end:
-            print(f"{label} ... {text}", flush=True)
-
-    return show
+def say(line):
+    """Print a line above the progress bar, and at once where a log is read while it grows."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def main():
@@ -108,6 +105,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="folder of the pages")
     parser.add_argument("--refresh", action="store_true", help="store the outputs in the notebooks, too")
     parser.add_argument("--timeout", type=int, default=900, help="seconds that one cell may take")
+    parser.add_argument("--jobs", type=int, default=2, help="so many notebooks side by side, which share the cores")
     options = parser.parse_args()
     everything = sorted(options.notebooks.resolve().glob("[0-9]*.ipynb"))
     chosen = [path for path in everything if options.part in path.stem]
@@ -118,16 +116,29 @@ def main():
     reference.save(options.out)
     pages.save_sheets(options.notebooks.resolve(), options.out)
     pages.save_table(options.notebooks.resolve(), options.out)
-    failures = 0
-    for number, path in enumerate(chosen, start=1):
-        show = reporter(f"[{number}/{len(chosen)}] {path.stem}")
-        notebook = run(path, options.timeout, show)
+    cells = sum(cell.cell_type == "code" for path in chosen for cell in nbformat.read(path, as_version=4).cells)
+    bar = tqdm(total=cells, unit="cell", disable=None)  # in a terminal; a log has a line at each start and end
+    jobs = max(1, min(options.jobs, len(chosen)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # of each kernel
+
+    def make(number, path):
+        """Run a chapter and write what is read; return whether it failed."""
+        label = f"[{number}/{len(chosen)}] {path.stem} ..."
+        say(label)
+        notebook = run(path, options.timeout, bar.update)
+        result = notebook.metadata["course"].copy()
         pages.save(notebook, path, options.out)
-        result = notebook.metadata["course"]
-        failures += result["failed"] is not None
         if options.refresh and not result["failed"]:
             refresh(notebook, path)
-        show(f"failed in {result['failed']}" if result["failed"] else f"done in {result['seconds']:.0f} s", end=True)
+        end = f"failed in {result['failed']}" if result["failed"] else f"done in {result['seconds']:.0f} s"
+        say(f"{label} {end}")
+        return bool(result["failed"])
+
+    with bar, ThreadPoolExecutor(jobs) as pool:
+        try:
+            failures = sum(pool.map(make, range(1, len(chosen) + 1), chosen))
+        except KeyboardInterrupt:
+            os._exit(130)  # a thread would go on to its chapter's end; the kernels stop when this process does
     pages.write_index([path.stem for path in everything], options.out)
     print(f"{len(chosen) - failures} of {len(chosen)} ran; open {options.out / 'index.html'}")
     return 1 if failures else 0
