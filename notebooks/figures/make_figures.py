@@ -167,27 +167,17 @@ def draw_arms():
 
 
 def draw_invented():
-    """From the outputs of chapter 07: invented digits, invented goods, and what the digits were worth."""
+    """From the outputs of chapter 07: invented digits, and what they were worth."""
     notebook = json.loads((HERE.parent / "07_gan_augmentation.ipynb").read_text("utf-8"))
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
     pictures = [
         Image.open(io.BytesIO(base64.b64decode(data["image/jpeg"]))) for data in outputs if "image/jpeg" in data
     ]
-    digits, goods, worth = pictures[2], pictures[7], pictures[-1]
-    goods = goods.resize((round(goods.width * worth.height / goods.height), worth.height), Image.Resampling.LANCZOS)
-    width = goods.width + GAP + worth.width
-    digits = digits.resize((width, round(digits.height * width / digits.width)), Image.Resampling.LANCZOS)
-    canvas = Image.new("RGB", (width, digits.height + GAP + worth.height), "white")
-    for part, place in (
-        (digits, (0, 0)),
-        (goods, (0, digits.height + GAP)),
-        (worth, (goods.width + GAP, digits.height + GAP)),
-    ):
-        canvas.paste(part, place)
-    save(
-        canvas.resize((1200, round(1200 * canvas.height / canvas.width)), Image.Resampling.LANCZOS),
-        "07_gan_augmentation",
-    )
+    digits, worth = pictures[2], pictures[-1]
+    canvas = Image.new("RGB", (digits.width, digits.height + GAP + worth.height), "white")
+    canvas.paste(digits, (0, 0))
+    canvas.paste(worth, (0, digits.height + GAP))
+    save(canvas, "07_gan_augmentation")
 
 
 def draw_bugs():
