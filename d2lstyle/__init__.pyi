@@ -34,6 +34,7 @@ from .losses import content_loss, gram, gram_loss, style_layer_loss, style_loss,
 from .maps import (
     cascading_randomization,
     deletion_curve,
+    grad_cam,
     guided_backprop,
     insertion_curve,
     occlusion,

@@ -83,6 +83,7 @@ CALLS = {
     "freeze": lambda x: [p.requires_grad for p in ds.freeze(x.tiny(), until=1).parameters()],
     "gram": lambda x: ds.gram(x.images),
     "gram_loss": lambda x: ds.gram_loss(x.images, ds.gram(x.images)),
+    "grad_cam": lambda x: ds.grad_cam(x.net, x.images, 3),
     "guided_backprop": lambda x: ds.guided_backprop(x.net, x.images, 3),
     "insertion_curve": lambda x: ds.insertion_curve(x.net, x.images, 3, x.maps, steps=2),
     "load_dataset": lambda x: ds.load_dataset(x.photos(), "train", size=16).batch([0, 4]),

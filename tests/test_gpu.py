@@ -10,8 +10,9 @@ from test_global_state import CALLS, IMAGE, TRANSFORMS, Given
 
 CPU = torch.device("cpu")
 AT_NETWORK = {"backbone", "Backbone", "fit", "replace_head", "style_distance"}
-AT_IMAGES = {"adjust_lighting", "cascading_randomization", "guided_backprop", "occlusion", "region_weights", "saliency"}
-AT_IMAGES |= {"content_loss", "gram", "gram_loss", "style_layer_loss", "style_loss", "top_channels", "total_variation"}
+AT_IMAGES = {"adjust_lighting", "cascading_randomization", "grad_cam", "guided_backprop", "occlusion", "saliency"}
+AT_IMAGES |= {"content_loss", "gram", "gram_loss", "region_weights", "style_layer_loss", "style_loss", "top_channels"}
+AT_IMAGES |= {"total_variation"}
 AT_IMAGES |= TRANSFORMS.keys()
 
 

@@ -6,9 +6,11 @@ Images and targets may be on any devices: the classifier computes on its own, an
 """
 
 import copy
+from functools import partial
 
 import torch
-from captum.attr import Occlusion, Saliency
+import torch.nn.functional as F
+from captum.attr import LayerGradCam, Occlusion, Saliency
 from torch import nn
 
 from ..backbones import Backbone
@@ -125,6 +127,32 @@ def guided_backprop(net, images, targets=None, *, scaled=True):
     return sent(_gradients(scorer, inputs, targets, scaled), images)
 
 
+@torch.inference_mode(False)
+def grad_cam(net, images, targets=None, *, scaled=True):
+    """Where the last feature map speaks for a class: its channels, weighted by their mean gradients, summed; ReLU.
+
+    With A the channels and S the score, ReLU(sum_k mean(dS/dA_k) A_k), resampled bilinearly from the grid of A to the
+    images: for EfficientNet-Lite0 a thirty-second of their sides, so its finest detail is 32 pixels wide.
+
+    Args:
+        net: a convolutional classifier. The last feature map is what the last layer gives, poolings aside, that has
+            more than one position: most often what is averaged for the head, after its ReLU.
+        images, targets, scaled: as for `saliency`.
+    Returns:
+        (B, 1, H, W) where the images are, not negative; in [0, 1] if scaled.
+    Raises:
+        TypeError, ValueError: as for `saliency`; or no layer gives a feature map of more than one position.
+
+    Selvaraju et al. 2017, "Grad-CAM", section 3, equations 1 and 2.
+    """
+    scorer = Scorer(net)
+    inputs, targets = scorer.inputs(images, targets)
+    method = LayerGradCam(partial(_class_scores, scorer), _last_map(scorer, inputs[:1]))
+    maps = _in_chunks(method, inputs, targets).clamp(min=0)
+    maps = sent(F.interpolate(maps, images.shape[2:], mode="bilinear", align_corners=False), images)
+    return _scaled(maps) if scaled else maps
+
+
 def occlusion(
     net, images, targets=None, *, window=32, stride=16, fill=None, score="logit", at_once=18, scaled=True, callback=None
 ):
@@ -201,11 +229,41 @@ def region_weights(maps, keep=0.25):
 
 
 def _gradients(scorer, images, targets, scaled):
-    method = Saliency(lambda chunk, classes: _of_classes(scorer(chunk), classes))
-    chunks = zip(images.detach().split(AT_ONCE), targets.split(AT_ONCE))
-    slopes = [method.attribute(x.clone().requires_grad_(), None, True, classes) for x, classes in chunks]
-    maps = torch.cat(slopes).amax(dim=1, keepdim=True)
+    maps = _in_chunks(Saliency(partial(_class_scores, scorer)), images, targets).amax(dim=1, keepdim=True)
     return _scaled(maps) if scaled else maps
+
+
+def _in_chunks(method, images, targets):
+    """What a method of Captum gives for all images, some at a time."""
+    chunks = zip(images.detach().split(AT_ONCE), targets.split(AT_ONCE))
+    return torch.cat(
+        [method.attribute(x.clone().requires_grad_(), additional_forward_args=(classes,)) for x, classes in chunks]
+    ).detach()
+
+
+@torch.no_grad()
+def _last_map(scorer, image):
+    """The layer that is done last of those, poolings aside, that give features of more than one position."""
+    layers, hooks = [], []
+
+    def look(layer, inputs, output):
+        is_map = isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1
+        if is_map and "Pool" not in type(layer).__name__:
+            layers.append(layer)
+
+    for layer in scorer.modules():
+        hooks.append(layer.register_forward_hook(look))
+    scorer(image)
+    for hook in hooks:
+        hook.remove()
+    if not layers:
+        size = " x ".join(map(str, image.shape[2:]))
+        raise ValueError(f"expected a network with a feature map of more than one position, got none at {size} pixels")
+    return layers[-1]
+
+
+def _class_scores(scorer, images, classes):
+    return _of_classes(scorer(images), classes)
 
 
 def _of_classes(scores, classes):

@@ -13,10 +13,10 @@ from pretend_gpu import GPU, pretend_gpu
 from torch import nn
 from torchvision import models
 
-from d2lstyle import gram, guided_backprop, occlusion, region_weights, replace_head, saliency
+from d2lstyle import grad_cam, gram, guided_backprop, occlusion, region_weights, replace_head, saliency
 from d2lstyle.images import resize
 
-METHODS = [saliency, guided_backprop, occlusion]
+METHODS = [saliency, guided_backprop, grad_cam, occlusion]
 
 
 def maps_of(method, net, images, targets=None, side=3, **options):
@@ -102,7 +102,7 @@ def test_maps_under_the_callers_no_grad_and_inference_mode(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_scaled_maps_reach_from_zero_to_one_and_a_map_of_zeros_stays_one(method):
     model = small_net()
-    maps, raw = (maps_of(method, model, IMAGES, [0, 1], scaled=scaled) for scaled in (True, False))
+    maps, raw = (maps_of(method, model, IMAGES, [0, 2], scaled=scaled) for scaled in (True, False))
     assert maps.min() >= 0 and torch.equal(maps.amax(dim=(1, 2, 3)), torch.ones(2, dtype=torch.float64))
     torch.testing.assert_close(maps, raw.clamp(min=0) / raw.amax(dim=(1, 2, 3), keepdim=True), rtol=1e-12, atol=0)
     nn.init.zeros_(model[-1].weight)
@@ -112,14 +112,14 @@ def test_scaled_maps_reach_from_zero_to_one_and_a_map_of_zeros_stays_one(method)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_equals_single_maps(net, photo, method):
     images = torch.cat([photo, photo.flip(3), photo.flip(2)])
-    for model, targets in [(net, [281, 3, 700]), (seeded(random_resnet), [1, 2, 3])]:
+    for model, targets in [(net, [281, 3, 700]), (seeded(random_resnet), [8, 9, 3])]:
         batch = maps_of(method, model, images, targets, side=16)
         singles = [maps_of(method, model, *pair, side=16) for pair in zip(images.split(1), targets)]
         torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
     assert (batch[0] - batch[1]).abs().max() > 0.1  # three maps, not one thrice
 
 
-@pytest.mark.parametrize("method", [saliency, guided_backprop])
+@pytest.mark.parametrize("method", [saliency, guided_backprop, grad_cam])
 def test_a_large_batch_goes_in_several_passes(method):
     model, sizes, targets = small_net(), [], [0, 1, 2, 3, 0] * 4
     images = random_images(20, 3, 8, 9)
@@ -290,6 +290,44 @@ def test_a_network_that_reads_what_a_relu_has_overwritten_is_refused():
     assert saliency(model, IMAGES, 0).max() == 1 and maps_of(occlusion, model, IMAGES, 0).shape == (2, 1, 8, 9)
 
 
+# Grad-CAM
+
+
+def grad_cam_by_hand(trunk, head, images, targets):
+    """(B, 1, H, W), unscaled, of a network in two halves: `trunk` gives the last feature map, `head` reads it."""
+    A = trunk(images).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(head(A)[range(len(images)), targets].sum(), A)
+    grid = (slope.mean(dim=(2, 3), keepdim=True) * A).sum(dim=1, keepdim=True).clamp(min=0)
+    return F.interpolate(grid, images.shape[2:], mode="bilinear")
+
+
+def test_grad_cam_is_the_mean_gradient_times_the_activation():
+    model = small_net()  # its pooling gives a map of 2 x 2, which is not meant
+    expected = grad_cam_by_hand(model[:4], model[4:], IMAGES, [3, 0])
+    torch.testing.assert_close(grad_cam(model, IMAGES, [3, 0], scaled=False), expected, rtol=1e-10, atol=1e-14)
+    assert (expected.amax(dim=(1, 2, 3)) > 0).all()
+
+
+def test_grad_cam_reads_the_last_stage_of_a_resnet_and_of_the_embedded_network(net, photo):
+    resnet, images = seeded(random_resnet), random_images(2, 3, 70, 90, dtype=torch.float32)
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    trunk = nn.Sequential(*(resnet.get_submodule(name) for name in names))
+    head = nn.Sequential(resnet.avgpool, nn.Flatten(), resnet.fc)
+    expected = grad_cam_by_hand(trunk, head, images, [1, 4])
+    maps = grad_cam(resnet, images, [1, 4], scaled=False)
+    torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-5 * expected.max().item())
+    timms = net.model
+    expected = grad_cam_by_hand(timms.forward_features, timms.forward_head, (photo - net.mean) / net.std, [281])
+    maps = grad_cam(net, photo, 281, scaled=False)
+    torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-5 * expected.max().item())
+
+
+def test_a_network_without_a_map_of_several_positions_is_refused():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 2))
+    with pytest.raises(ValueError, match="feature map of more than one position, got none at 4 x 4 pixels"):
+        grad_cam(model, torch.rand(1, 3, 4, 4), 0)
+
+
 # ReLUs that are no modules
 
 CALLS = [
@@ -412,8 +450,9 @@ def test_a_network_that_writes_into_its_input_does_not_write_into_the_callers(me
     images = IMAGES.clone()
     maps = maps_of(method, Normalising(), images, 0, scaled=False)
     assert torch.equal(images, IMAGES)
-    if method is not occlusion:  # the chain rule's 1 / 0.25
-        torch.testing.assert_close(maps, method(small_net(), (IMAGES - 0.5) / 0.25, 0, scaled=False) / 0.25)
+    if method is not occlusion:  # the chain rule's 1 / 0.25, which ends at the last feature map for Grad-CAM
+        expected = method(small_net(), (IMAGES - 0.5) / 0.25, 0, scaled=False)
+        torch.testing.assert_close(maps, expected if method is grad_cam else expected / 0.25)
 
 
 # targets
@@ -583,7 +622,7 @@ CPU, MANY = torch.device("cpu"), random_images(9, 3, 8, 9, dtype=torch.float32)
 FILL = torch.tensor([0.2, 0.5, 0.8]).view(3, 1, 1)
 
 
-@pytest.mark.parametrize("method, checks", [(saliency, 0), (guided_backprop, 1), (occlusion, 0)])
+@pytest.mark.parametrize("method, checks", [(saliency, 0), (guided_backprop, 1), (grad_cam, 0), (occlusion, 0)])
 @pytest.mark.parametrize(
     "places", [(GPU, CPU, CPU), (CPU, GPU, CPU), (CPU, CPU, GPU), (GPU, GPU, CPU), (GPU, GPU, GPU)]
 )
