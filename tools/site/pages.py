@@ -114,6 +114,7 @@ def save(notebook, source, out):
 
 def save_sheets(notebooks, out):
     """Write each exercise sheet, blank and solved: the notebook, for Jupyter, and its page."""
+    names = names_in(out)
     for folder, other in (("exercises", "solutions"), ("solutions", "exercises")):
         for path in sorted((notebooks / folder).glob("*.ipynb")):
             ways = {
@@ -125,7 +126,7 @@ def save_sheets(notebooks, out):
             (out / folder).mkdir(exist_ok=True)
             write_whole(out / folder / path.name, path.read_bytes())
             sheet = page(nbformat.read(path, as_version=4), path, ways)
-            write_whole(out / folder / f"{path.stem}.html", linked(sheet, names_in(out), "../reference.html"))
+            write_whole(out / folder / f"{path.stem}.html", linked(sheet, names, "../reference.html"))
 
 
 def save_table(notebooks, out):
