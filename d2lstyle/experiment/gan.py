@@ -79,7 +79,7 @@ def trained_generator(images, labels, classes, *, seed=0, steps=STEPS, callback=
 
 def _move(adam, loss):
     adam.zero_grad()
-    loss.backward()
+    loss.backward(inputs=adam.param_groups[0]["params"])  # the other network has no use for its gradient
     adam.step()
 
 
