@@ -91,7 +91,7 @@ class Plan:
         return [n for n in self.per_class if only is None or n in only]
 
     def tuned(self, arm):
-        """Photos a class of an arm's trials."""
+        """Photos per class of an arm's trials."""
         return self.sizes(arm)[0] if len(self.sizes(arm)) == 1 else self.tuned_at
 
     def asked(self):

@@ -15,7 +15,7 @@ from .line_chart import LineChart
 from .run_controls import Progress, RunControls
 
 MISTAKES = 6
-TESTED = 5  # images a class, of validation and test
+TESTED = 5  # images per class, of validation and test
 QUICK = {"lr": 1e-3, "head_multiplier": 10, "images": 2, "epochs": 2}
 
 
@@ -53,7 +53,7 @@ class FineTuneLab(Lab):
             "freeze": slider("frozen stages", min(5, self._n_stages), 0, self._n_stages, 1),
             "lr": slider("lr of the body", 3e-4, 1e-5, 1e-2, "log", readout_format=".1e"),
             "head_multiplier": slider("head: times that", 10, 1, 50, 1),
-            "images": slider("images a class", images, 1, 20, 1),
+            "images": slider("images per class", images, 1, 20, 1),
             "epochs": slider("epochs", epochs, 1, 20, 1),
         }
         self.place = menu("tested in", list(DOMAINS), "showroom")
@@ -76,7 +76,7 @@ class FineTuneLab(Lab):
         place = self.place.value
         train, _, test = self._data(QUICK["images"], place, tested=2)
         result = evaluate(self._fit({"freeze": self._n_stages, **QUICK}, train), test)
-        return _mistakes(test, result, place, "Trained for a moment on two pictures a class")
+        return _mistakes(test, result, place, "Trained for a moment on two pictures per class")
 
     def _train(self, checkpoint):
         settings, place = {name: control.value for name, control in self.sliders.items()}, self.place.value
