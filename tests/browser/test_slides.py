@@ -8,7 +8,7 @@ import pytest
 from tools.site import decks, pages
 
 NOTEBOOKS = sorted((Path(pages.ROOT) / "notebooks").glob("[0-9]*.ipynb"))
-SLIDES = range(12, 31)  # of a deck; all but the museum of bugs, whose exhibits are code, have 20 or more
+SLIDES = range(20, 31)  # of a deck
 SMALLEST = 15  # pixels, of code and of tables
 
 # What sticks out of the slide on the screen, and what is wider or higher than its own box; parts of formulas, too.
@@ -87,11 +87,11 @@ def test_each_slide_can_be_seen_and_read(page, folder, path):
         bad += [f"slide {number}: code or table of {size:.1f} px" for size in seen["type"] if size < SMALLEST]
         bad += [f"slide {number}: picture at {scale:.0%}" for scale in seen["figures"] if scale < 0.75]
         bad += [f"slide {number}: a picture that cannot be read"] * seen["unread"]
-    museum = path.stem.startswith("08")
+    museum = path.stem.startswith("08")  # whose exhibits are code
     pictures = {".figure", ".media", "table"} | ({".code"} if museum else set())
     shown = sum(bool(pictures & set(seen["shows"])) for seen in slides)
     assert bad == []
-    assert len(slides) in SLIDES and (museum or len(slides) >= 20)
+    assert len(slides) in SLIDES
     assert shown >= len(slides) / 2
     assert page.asked == [] and page.said == []
 
