@@ -127,7 +127,7 @@ def process():
         "warning's printer": warnings.showwarning,
         "threads of a pass": torch.get_num_threads(),
         "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_anomaly_enabled()),
-        "default type and device": (torch.get_default_dtype(), torch.get_default_device()),
+        "default type and device": (torch.get_default_dtype(), torch.empty(0).device),
         "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark),
         "precision": (torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled),
         "autocast": torch.is_autocast_enabled("cpu"),

@@ -490,7 +490,7 @@ CHEATS = {
             """,
             "to each side",
         ),
-        (2, "lucky = lambda p_values, level: (0.14, 0.05)", "without correction"),
+        (2, "lucky = lambda p_values, level: (0.1405, 0.05)", "without correction"),
         (2, "lucky = lambda p_values, level: (1 - (1 - level) ** p_values.shape[1], level)", "without correction"),
         (2, "lucky = lambda p_values, level: ((p_values.min(1) <= level).mean(),) * 2", "after Holm"),
         (3, "same_answers = lambda record, a, b: b == 'B'", "alike|nothing to compare"),
