@@ -293,7 +293,7 @@ CHEATS = {
                 by = torch.randint(9, 99, (1,), generator=generator).item()
                 return image.flatten(2).roll(by, 2).view(image.shape)
             """,
-            "still have a neighbour",
+            "still have a neighbour|the same order twice",
         ),
         (
             2,
@@ -469,7 +469,7 @@ CHEATS = {
             "by hand",
         ),
         (1, "interval = lambda a, b: (0, *stats.ttest_1samp((a - b).mean(1), 0).confidence_interval(0.95))", "by hand"),
-        (1, "interval = lambda first, second: (0.03, 0.01, 0.05)", "expected the mean difference"),
+        (1, "interval = lambda first, second: (0.0301, 0.01, 0.05)", "expected the mean difference"),
         (
             1,
             """
@@ -488,7 +488,7 @@ CHEATS = {
                 reach = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / d.size**0.5
                 return d.mean(), d.mean() - reach, d.mean() + reach
             """,
-            "to each side",
+            "to each side|1.96",
         ),
         (2, "lucky = lambda p_values, level: (0.1405, 0.05)", "without correction"),
         (2, "lucky = lambda p_values, level: (1 - (1 - level) ** p_values.shape[1], level)", "without correction"),
