@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from IPython.core.inputtransformer2 import TransformerManager
+from packaging.version import Version
 from PIL import Image
 from pretend_gpu import pretend_gpu
 
@@ -156,6 +157,8 @@ def code_of(cell, name):
 )  # a step takes no time: its bar is empty
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter(path, small):
+    if path.stem.startswith("03") and Version(torch.__version__) < Version("2.9"):
+        pytest.skip("torch 2.6 hands a tensor of backward() on that the pretended GPU has not wrapped")
     names = {"__name__": "__main__", "display": print, "get_ipython": Mock()}
     cells = [cell for cell in json.loads(path.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
     with pretend_gpu() as log:
