@@ -74,6 +74,8 @@ class Plan:
             raise ValueError("expected arm D beside N, which takes its dose of styled copies")
         if len(self.base) not in (0, 3):
             raise ValueError(f"expected crop, colour and share as the base, got {self.base}")
+        for name, part, most in zip(("crop", "colour", "share"), self.base, (1, 5, 1)):  # 5: then hue turns all the way
+            checks.number(f"the base's {name}", part, 0, most)
         grids = self.strengths, self.shares, self.classical_strengths, self.classical_shares, self.apart_shares
         doses = [dose for grid in grids for dose in grid]
         if not all((*grids, self.crops, self.colours)) or not all(0 < dose <= 1 for dose in doses):
