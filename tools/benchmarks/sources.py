@@ -2,7 +2,7 @@
 
     GOMP_SPINCOUNT=1000 python -m tools.benchmarks.sources [--seeds 10] [--only rates epochs clothing goods]
 
-    rates     the loss while the learning rate rises tenfold every eight steps (Smith 2017), on ten goods a class
+    rates     the loss while the learning rate rises tenfold every eight steps (Smith 2017), on ten goods per class
     epochs    the pretrained network after 1 to 24 passes over ten goods per class; at 3, what it says of a picture,
               its mirror image and four crops together ("views")
     clothing  ten photos of clothes per class, learned after ImageNet, after the goods in the studio, and after nothing
