@@ -28,7 +28,7 @@ course: .venv/synced
 	$(BIN)/python -m tools.site.course
 
 test: .venv/synced-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations=25 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=25 tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/sanitize.cfg \
 		--nbval-cell-timeout=480 --numprocesses 2 --dist loadfile --durations=5 --ignore notebooks/exercises notebooks
 
@@ -82,7 +82,7 @@ lock: $(UV)
 lowest: $(UV)
 	$(UV) venv --quiet --clear --python $(PYTHON) .lowest
 	VIRTUAL_ENV=.lowest $(UV) pip install --quiet --resolution lowest-direct --editable '.[test,peers]'
-	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest --numprocesses 2 --dist worksteal tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
