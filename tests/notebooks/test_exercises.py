@@ -289,11 +289,11 @@ CHEATS = {
         (
             2,
             """
-            def shuffle_positions(image, generator):
-                by = torch.randint(9, 99, (1,), generator=generator).item()
-                return image.flatten(2).roll(by, 2).view(image.shape)
+            def shuffle_positions(image, generator, calls=[]):
+                calls.append(1)  # another order at each call, and never the same by luck
+                return image.flatten(2).roll(9 + len(calls), 2).view(image.shape)
             """,
-            "still have a neighbour|the same order twice",
+            "still have a neighbour",
         ),
         (
             2,
@@ -488,7 +488,7 @@ CHEATS = {
                 reach = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / d.size**0.5
                 return d.mean(), d.mean() - reach, d.mean() + reach
             """,
-            "to each side|1.96",
+            "to each side",
         ),
         (2, "lucky = lambda p_values, level: (0.1405, 0.05)", "without correction"),
         (2, "lucky = lambda p_values, level: (1 - (1 - level) ** p_values.shape[1], level)", "without correction"),
